@@ -1,0 +1,81 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock format clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Interpreter of the environment; the first fitting one on the PATH when not given: make PYTHON=python3.12 test
+PYTHON ?=
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+# Ray 2.60 has no build for Python 3.15.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+
+# More options for pytest: make test ARGS="-k rfm"
+ARGS ?=
+
+# Workers start with the driver's interpreter, without a token, and report to nobody.
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
+export RAY_AUTH_MODE := disabled
+export RAY_USAGE_STATS_ENABLED := 0
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## Segment the customers of a grocer: real data, tables under demo-out/
+	$(BIN)/tamis demo --out demo-out
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Check formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## Measure against what one would write by hand (BENCH_USERS, BENCH_EVENTS, BENCH_DAYS)
+	$(BIN)/python -m benchmarks.end_to_end
+
+format: $(READY) ## Format the code and fix what lint can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Pin new dependencies in requirements.lock (all anew: make lock ARGS=--upgrade)
+	@uv=$$(command -v uv) || { uv=.tools/bin/uv; test -x $$uv || { \
+	    python=$$($(FIND_PYTHON)) && $$python -m venv .tools && .tools/bin/python -m pip install --quiet uv; }; } && \
+	$$uv pip compile pyproject.toml --output-file requirements.lock --quiet $(ARGS) \
+	    --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+clean: ## Remove the environment, caches and the demo's output
+	rm -rf $(VENV) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Prints the first interpreter that fits, or says what is missing.
+define FIND_PYTHON
+{ for python in $(CANDIDATES); do \
+    if $$python -c '$(FITS)' 2>/dev/null; then command -v $$python; exit 0; fi; \
+  done; \
+  echo 'Tamis needs Python 3.11 to 3.14; none of these is: $(CANDIDATES).' >&2; \
+  echo 'Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)' >&2; \
+  exit 1; }
+endef
+
+# One environment for every target. An interrupted installation has no stamp and is taken up again.
+$(READY): pyproject.toml requirements.lock
+	@rm -f $@
+	@if $(BIN)/python -c '$(FITS)' 2>/dev/null; then exit 0; fi; \
+	python=$$($(FIND_PYTHON)) || exit 1; \
+	echo "Making $(VENV) with $$python"; \
+	if command -v uv >/dev/null; then uv venv --quiet --clear --python "$$python" $(VENV); \
+	else "$$python" -m venv --clear $(VENV); fi
+	@echo 'Installing the locked packages'; \
+	if command -v uv >/dev/null; then \
+	    install="uv pip install --quiet --python $(BIN)/python"; compile=--compile-bytecode; \
+	else \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null || exit 1; \
+	    install="$(BIN)/python -m pip --disable-pip-version-check install --quiet"; compile=; \
+	fi; \
+	$$install $$compile --require-hashes -r requirements.lock && \
+	$$install --no-deps --no-build-isolation --editable .
+	@touch $@

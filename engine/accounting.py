@@ -1,0 +1,158 @@
+"""Where every row went, and how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from engine.errors import DataError, IntegrityError
+from engine.events.ingest import REJECT_SCHEMA, IngestRecord
+from engine.learning import MatrixRecord
+from engine.preparation import Prepared, rows_read
+from engine.scoring import ScoreRecord, SegmentSize
+from engine.tables.manifest import TableRecord, dtypes_of, table_record
+
+
+class Stopwatch:
+    """Seconds per stage, in the order of the stages, and in total."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        start = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - start
+
+    def timings(self) -> dict[str, float]:
+        """Seconds per finished stage, and `total`."""
+        return {**self._seconds, "total": time.perf_counter() - self._start}
+
+
+def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> None:
+    """Check that every row that was read is accounted for.
+
+    Raises:
+        IntegrityError: Rows are missing or counted twice between two stages.
+    """
+    total = prepared.ingested
+    accounted = total.left_out + sum(total.rejected.values()) + total.after_as_of + total.passed
+    after = sum(bucket.kept + bucket.duplicates + bucket.lines + bucket.after_as_of for bucket in buckets)
+    if accounted != rows_read(total) or after != total.passed:
+        raise IntegrityError(
+            f"rows do not add up: {rows_read(total)} read, {accounted} accounted for; "
+            f"{total.passed} passed on to the buckets, {after} counted there",
+            code="rows-lost",
+            hint="An input or work file was changed during the run; run the command again.",
+        )
+
+
+def ingest_counts(total: IngestRecord) -> dict[str, Any]:
+    """Rows by what became of them, per source and per rule."""
+    rejected: dict[str, dict[str, int]] = {}
+    for (source, rule), count in sorted(total.rejected.items()):
+        rejected.setdefault(source, {})[rule] = count
+    types: dict[str, int] = {}
+    for count in total.types:
+        types[count.event_type] = types.get(count.event_type, 0) + count.rows
+    return {
+        "sources": dict(sorted(total.read.items())),
+        "rejected": rejected,
+        "event_types": dict(sorted(types.items())),
+    }
+
+
+def row_counts(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> dict[str, int]:
+    """What became of every row: `read` is the sum of all others.
+
+    `kept` and `after_as_of` count events; a row that was summed into the row of its order is in `merged`.
+    """
+    total = prepared.ingested
+    return {
+        "read": rows_read(total),
+        "left_out": total.left_out,
+        "rejected": sum(total.rejected.values()),
+        "duplicate": sum(bucket.duplicates for bucket in buckets),
+        "merged": sum(bucket.lines for bucket in buckets),
+        "after_as_of": total.after_as_of + sum(bucket.after_as_of for bucket in buckets),
+        "kept": sum(bucket.kept for bucket in buckets),
+    }
+
+
+def event_counts(buckets: Sequence[ScoreRecord]) -> dict[str, dict[str, int]]:
+    """Per event type: events kept, and those of them with an amount of zero."""
+    kept: Counter[str] = Counter()
+    zero: Counter[str] = Counter()
+    for bucket in buckets:
+        for name, (events, zeros) in bucket.events.items():
+            kept[name] += events
+            zero[name] += zeros
+    return {name: {"kept": kept[name], "zero_amount": zero[name]} for name in sorted(kept)}
+
+
+def segment_counts(buckets: Sequence[ScoreRecord], currency_digits: int) -> dict[str, dict[str, float]]:
+    """Per segment, the largest first: users, and their mean spend in major units."""
+    sizes: dict[str, SegmentSize] = {}
+    for bucket in buckets:
+        for name, size in bucket.segments.items():
+            known = sizes.get(name, SegmentSize())
+            sizes[name] = SegmentSize(known.users + size.users, known.spent_minor + size.spent_minor)
+    ordered = sorted(sizes.items(), key=lambda item: (-item[1].users, item[0]))
+    minor = 10**currency_digits
+    return {
+        name: {"users": size.users, "mean_spend": round(size.spent_minor / size.users / minor, 2)} for name, size in ordered
+    }
+
+
+def contact_counts(prepared: Prepared, buckets: Sequence[ScoreRecord]) -> dict[str, Any]:
+    """Contacts read, without an id, and users that have one; nothing without contacts.
+
+    Raises:
+        DataError: Not one contact belongs to a user of the log.
+    """
+    contacts = prepared.contacts
+    if contacts is None:
+        return {}
+    matched = sum(bucket.contacts_matched for bucket in buckets)
+    if contacts.rows and contacts.attributes and not matched:
+        raise DataError(
+            f"none of the {contacts.rows} contacts belongs to a user of the events",
+            code="contacts-mismatch",
+            hint="Check contacts.user_id: it must hold the same ids as the events.",
+        )
+    return {"contacts": {"read": contacts.rows, "left_out": contacts.left_out, "matched": matched}}
+
+
+def table_records(prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: date) -> tuple[TableRecord, ...]:
+    """The staged tables, with their files over all buckets; a table without rows is left out."""
+    schemas = buckets[0].schemas
+    tables = [
+        table_record(name, as_of, schemas[name], [file for bucket in buckets for file in bucket.files[name]])
+        for name in schemas
+    ]
+    rejects = prepared.ingested.reject_files
+    tables.append(table_record("rejects", as_of, dtypes_of(REJECT_SCHEMA), rejects))
+    return tuple(table for table in tables if table.rows)
+
+
+def check_tables(tables: Sequence[TableRecord], users: int) -> None:
+    """Check that every user is in each table that has one row per user.
+
+    Raises:
+        IntegrityError: Users are missing or there twice.
+    """
+    rows = {table.name: table.rows for table in tables}
+    wrong = [f"{name} has {rows.get(name, 0)}" for name in ("features", "scores", "segments") if rows.get(name, 0) != users]
+    if wrong:
+        raise IntegrityError(
+            f"rows do not add up: {users} users, but {', '.join(wrong)}",
+            code="users-lost",
+            hint="Nothing was published; run the command again.",
+        )

@@ -1,0 +1,129 @@
+"""Contacts: one row of attributes per user, joined as they are.
+
+In: files of any schema with a user column. Out: one part sorted by user key, readable by any range of users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.config import Contacts
+from engine.errors import DataError
+from engine.events.files import find_files
+from engine.events.ingest import ROW_GROUP_ROWS
+from engine.events.mapping import stable_hash
+from engine.events.probe import read_footers
+from engine.suggest import did_you_mean
+
+
+@dataclass(frozen=True)
+class ContactsTask:
+    """The contacts to read and the part to write; None to only check."""
+
+    contacts: Contacts
+    part: str | None
+
+
+@dataclass(frozen=True)
+class ContactsRecord:
+    """What was read.
+
+    Attributes:
+        rows: Rows of the files.
+        left_out: Rows without a user id.
+        attributes: Name and Polars type, as text, of each attribute.
+        part: The part that was written.
+    """
+
+    rows: int
+    left_out: int
+    attributes: tuple[tuple[str, str], ...]
+    part: str | None
+
+
+def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType]]:
+    """Files and attribute types of the contacts.
+
+    Raises:
+        ConfigError: No file.
+        DataError: An unreadable file, or columns that are not there.
+    """
+    footers = read_footers(find_files("contacts", contacts.path))
+    bad = [f"  {footer.file}: {footer.problem}" for footer in footers if footer.problem]
+    if bad:
+        raise DataError("contacts: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
+    files = [str(footer.file) for footer in footers]
+    schema = dict(pl.scan_parquet(files[0], glob=False).collect_schema())
+    wanted = contacts.columns or tuple(name for name in schema if name != contacts.user_id)
+    problems = [
+        f"  no column {name!r} in {files[0]}{did_you_mean(name, schema)}"
+        for name in (contacts.user_id, *wanted)
+        if name not in schema
+    ]
+    problems += [
+        f"  model_columns: {name!r} is not among the attributes{did_you_mean(name, wanted)}"
+        for name in contacts.model_columns
+        if name not in wanted
+    ]
+    id_dtype = schema.get(contacts.user_id, pl.String())
+    if not (id_dtype.is_integer() or id_dtype == pl.String or isinstance(id_dtype, pl.Categorical | pl.Enum)):
+        problems.append(f"  {contacts.user_id}: expected an integer or a string, got {id_dtype}")
+    if problems:
+        raise DataError(
+            "contacts: the columns do not fit\n" + "\n".join(problems),
+            code="contacts-columns",
+            hint="Columns of the files: " + ", ".join(schema),
+        )
+    return files, {name: _attribute_dtype(schema[name]) for name in wanted}
+
+
+def read_contacts(task: ContactsTask) -> ContactsRecord:
+    """Read the contacts, check that each user is there once, write them sorted by key.
+
+    Text is normalised to NFC, so that a rule finds `Île-de-France` however its accents were encoded.
+
+    Raises:
+        DataError: A user with more than one row, or columns that do not fit.
+    """
+    files, attributes = contact_schema(task.contacts)
+    try:
+        frame = (
+            pl.scan_parquet(files, glob=False, hive_partitioning=False, extra_columns="ignore")
+            .select(
+                pl.col(task.contacts.user_id).cast(pl.String).alias("user_id"),
+                *(_attribute(name, dtype) for name, dtype in attributes.items()),
+            )
+            .collect()
+        )
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DataError(
+            f"contacts: cannot read {', '.join(files[:3])}: {type(error).__name__}",
+            code="input-unreadable",
+            hint="All files of the contacts must have the same columns and types.",
+        ) from error
+    known = frame.filter(pl.col("user_id").is_not_null())
+    repeated = known.height - known["user_id"].n_unique()
+    if repeated:
+        raise DataError(
+            f"contacts: {repeated} rows repeat a user; expected one row per {task.contacts.user_id!r} in {known.height} rows",
+            code="contacts-repeated",
+            hint="Keep one row per user before the run.",
+        )
+    if task.part is not None:
+        keyed = known.select(stable_hash(pl.col("user_id")).alias("user_key"), pl.all())
+        keyed.sort("user_key", "user_id").write_parquet(task.part, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+    listed = tuple((name, str(dtype)) for name, dtype in attributes.items())
+    return ContactsRecord(frame.height, frame.height - known.height, listed, task.part)
+
+
+def _attribute_dtype(dtype: pl.DataType) -> pl.DataType:
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return pl.String()
+    return dtype
+
+
+def _attribute(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name).cast(dtype)
+    return column.str.normalize("NFC") if dtype == pl.String else column

@@ -1,0 +1,256 @@
+"""Read pieces of source files into one part: canonical rows as integers, sorted by user key.
+
+In: row ranges of source files. Out: one Parquet file per task with the good rows, one with the rejected ones, and a
+record of what became of every row that was read. Parts are readable by any range of user keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from engine.config import Source
+from engine.errors import DataError
+from engine.events.files import hive_values
+from engine.events.mapping import KEEP, REJECT, SourceMapping, map_source, stable_hash
+from engine.events.schema import FIELDS, REJECT_RULES
+from engine.tables.durable import durable_parquet
+from engine.tables.manifest import FileRecord
+
+ROW = "__row"
+REJECT_SCHEMA: Final = pl.Schema(
+    {"source": pl.String, "file": pl.String, "row": pl.Int64, "rule": pl.String, "reason": pl.String}
+)
+"""The `rejects` table: where a rejected row is, counted from 0 in its file, and why; never what is in it."""
+ROW_GROUP_ROWS = 64_000
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive rows of one source file."""
+
+    source: int
+    """Position of the source in the configuration."""
+    file: str
+    start: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class IngestTask:
+    """What one ingest task reads and where it writes.
+
+    Attributes:
+        index: Position of the task; names its files.
+        types: The event types to keep; the position is the code in the part.
+        extras: Canonical columns to carry beside time, type and amount.
+        as_of_us: Events at or after this instant (µs since 1970 UTC) belong to the future.
+        rejects: Folder for rejected rows, below `staging`; None to only count them.
+        part: The part to write; None to only count.
+    """
+
+    index: int
+    sources: tuple[Source, ...]
+    pieces: tuple[Piece, ...]
+    types: tuple[str, ...]
+    extras: tuple[str, ...]
+    timezone: str
+    currency_digits: int
+    as_of_us: int
+    part: str | None
+    rejects: str | None
+    staging: str | None
+
+
+@dataclass(frozen=True)
+class TypeCount:
+    """Good rows of one event type in one source, whether or not they are used later.
+
+    Attributes:
+        priced: Rows with an amount.
+        after_as_of: Rows left out because they are at or after `as_of`.
+    """
+
+    source: str
+    event_type: str
+    rows: int
+    priced: int
+    after_as_of: int
+
+
+@dataclass(frozen=True)
+class RejectExample:
+    """Where a rejected row is; never what is in it."""
+
+    source: str
+    file: str
+    row: int
+    rule: str
+
+
+@dataclass(frozen=True)
+class IngestRecord:
+    """What became of the rows of one task: read = left_out + rejected + after_as_of + passed."""
+
+    read: dict[str, int] = field(default_factory=dict)
+    """Rows read, per source."""
+    left_out: int = 0
+    """Rows outside a source's `where`, or of an event type that is not used."""
+    after_as_of: int = 0
+    passed: int = 0
+    rejected: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Rejected rows per source and rule."""
+    examples: tuple[RejectExample, ...] = ()
+    types: tuple[TypeCount, ...] = ()
+    part: str | None = None
+    reject_files: tuple[FileRecord, ...] = ()
+    first_day: int | None = None
+    """Smallest day (days since 1970-01-01 in the configured zone) of the rows that passed."""
+
+
+def ingest(task: IngestTask) -> IngestRecord:
+    """Read, map, check, encode, sort and write the rows of one task.
+
+    Raises:
+        DataError: A file that cannot be read, or whose schema does not fit the mapping.
+    """
+    read: dict[str, int] = {}
+    left_out = 0
+    rejected: dict[tuple[str, str], int] = {}
+    rejects: list[pl.DataFrame] = []
+    types: list[pl.DataFrame] = []
+    good: list[pl.DataFrame] = []
+    for piece in task.pieces:
+        source = task.sources[piece.source]
+        rows = _read_piece(task, piece, source)
+        read[source.name] = read.get(source.name, 0) + rows.height
+        inside = rows.filter(KEEP)
+        left_out += rows.height - inside.height
+        bad = inside.filter(pl.col(REJECT) != 0)
+        if bad.height:
+            rejects.append(_rejects(bad, source, piece))
+            for rule, count in rejects[-1].group_by("rule").len().iter_rows():
+                rejected[source.name, rule] = rejected.get((source.name, rule), 0) + count
+            inside = inside.filter(pl.col(REJECT) == 0)
+        # The lines of one order can straddle as_of; whether the order counts is decided once they are together.
+        future = pl.lit(value=False) if source.same_id == "lines" else pl.col("event_time") >= task.as_of_us
+        used = pl.col("event_type").is_in(list(task.types))
+        types.append(
+            inside.group_by("event_type").agg(
+                pl.lit(source.name).alias("source"),
+                rows=pl.len(),
+                priced=pl.col("amount").count(),
+                after_as_of=(future & used).sum(),
+            )
+        )
+        wanted = inside.filter(used)
+        left_out += inside.height - wanted.height
+        good.append(_encode(wanted.filter(~future), task, piece.source))
+    examples = tuple(
+        RejectExample(*row)
+        for frame in rejects
+        for row in frame.select("source", "file", "row", "rule").head(3).iter_rows()
+    )[:5]
+    reject_files: tuple[FileRecord, ...] = ()
+    if rejects and task.rejects is not None and task.staging is not None:
+        frame = pl.concat(rejects).sort("source", "file", "row")
+        stem = f"part-{task.index:05d}"
+        reject_files = (durable_parquet(frame, Path(task.rejects), stem, root=Path(task.staging)),)
+    counts = pl.concat(types).group_by("source", "event_type").sum().sort("source", "event_type")
+    part = pl.concat(good)
+    written = task.part if part.height else None
+    if written is not None:
+        part.sort("user_key").write_parquet(written, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+    return IngestRecord(
+        read=read,
+        left_out=left_out,
+        after_as_of=int(counts["after_as_of"].sum()),
+        passed=part.height,
+        rejected=rejected,
+        examples=examples,
+        types=tuple(
+            TypeCount(*row) for row in counts.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
+        ),
+        part=written,
+        reject_files=reject_files,
+        first_day=part["day"].min() if part.height else None,  # type: ignore[arg-type]
+    )
+
+
+def scan(source: Source, file: str) -> pl.LazyFrame:
+    """The file's columns, plus the keys of its hive folders that the file itself does not have."""
+    frame = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name=ROW)
+    own = frame.collect_schema().names()
+    keys = {key: value for key, value in hive_values(Path(file)).items() if key not in own}
+    return frame.with_columns(pl.lit(value).alias(key) for key, value in keys.items())
+
+
+def source_mapping(source: Source, frame: pl.LazyFrame, currency_digits: int) -> SourceMapping:
+    """The mapping of a source for one scanned file."""
+    schema = {name: dtype for name, dtype in frame.collect_schema().items() if name != ROW}
+    return map_source(source, schema, currency_digits)
+
+
+def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
+    try:
+        frame = scan(source, piece.file)
+        mapping = source_mapping(source, frame, task.currency_digits)
+        columns = ["user_id", "event_type", "event_time", "event_id", "amount", *task.extras]
+        selected = frame.slice(piece.start, piece.rows).select(
+            pl.col(ROW),
+            mapping.keep.alias(KEEP),
+            mapping.reject.alias(REJECT),
+            *(
+                (mapping.canonical[name] if name in mapping.canonical else pl.lit(None, _dtype(name))).alias(name)
+                for name in dict.fromkeys(columns)
+            ),
+        )
+        local_day = pl.col("event_time").dt.convert_time_zone(task.timezone).dt.date().cast(pl.Int32)
+        return selected.with_columns(
+            day=local_day,
+            event_time=pl.col("event_time").dt.epoch("us"),
+        ).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DataError(
+            f"source {source.name!r}: cannot read {piece.file}: {_first_line(error)}",
+            code="input-unreadable",
+            hint="The file is damaged or was replaced while it was read; restore it or take it out of the source.",
+        ) from error
+
+
+def _dtype(name: str) -> pl.DataType | None:
+    return next(field.dtype for field in FIELDS if field.name == name)
+
+
+def _first_line(error: BaseException) -> str:
+    # Only the kind and the first line: reader messages can print values of the data.
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+
+
+def _rejects(bad: pl.DataFrame, source: Source, piece: Piece) -> pl.DataFrame:
+    codes = list(range(1, len(REJECT_RULES) + 1))
+    return bad.select(
+        source=pl.lit(source.name),
+        file=pl.lit(piece.file),
+        row=pl.col(ROW).cast(pl.Int64),
+        rule=pl.col(REJECT).replace_strict(codes, [rule.name for rule in REJECT_RULES], return_dtype=pl.String),
+        reason=pl.col(REJECT).replace_strict(codes, [rule.reason for rule in REJECT_RULES], return_dtype=pl.String),
+    )
+
+
+def _encode(rows: pl.DataFrame, task: IngestTask, source: int) -> pl.DataFrame:
+    return rows.select(
+        user_key=stable_hash(pl.col("user_id")),
+        user_id=pl.col("user_id"),
+        source=pl.lit(source, pl.UInt16),
+        type=pl.col("event_type").replace_strict(list(task.types), list(range(len(task.types))), return_dtype=pl.UInt16),
+        day=pl.col("day"),
+        time=pl.col("event_time"),
+        event_id=pl.col("event_id"),
+        amount=pl.col("amount"),
+        **{name: pl.col(name) for name in task.extras if name != "amount"},
+    )

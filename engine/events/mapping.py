@@ -1,0 +1,204 @@
+"""From a source's own columns to the canonical ones: checked against the schema, as lazy expressions.
+
+In: a file's schema and the source's `columns` table. Out: one expression per canonical column the source has, and one
+that tells which reject rule a row breaks. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.config import Source, Sql, Value
+from engine.errors import DataError
+from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, TIME
+from engine.suggest import did_you_mean
+
+REJECT = "__reject"
+KEEP = "__keep"
+
+_INTEGERS = frozenset({pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32})
+_EPOCH_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+@dataclass(frozen=True)
+class SourceMapping:
+    """How one source becomes canonical."""
+
+    canonical: dict[str, pl.Expr]
+    """Expression of each canonical column the source has."""
+    reject: pl.Expr
+    """UInt8: 0 for a good row, else 1 + the position in `schema.REJECT_RULES`."""
+    keep: pl.Expr
+    """Boolean: the source's `where`, null counts as false."""
+    user_dtype: pl.DataType
+    """Int64 or String."""
+
+
+def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digits: int) -> SourceMapping:
+    """The mapping of `source` for files of `schema`.
+
+    Args:
+        source: The source's configuration.
+        schema: Column names and types of its files (hive folder keys included).
+        currency_digits: Decimals of the minor unit.
+
+    Raises:
+        DataError: Columns that are missing or of a type that cannot be used; all of them at once.
+    """
+    problems: list[str] = []
+    raw: dict[str, tuple[pl.Expr, pl.DataType]] = {}
+    for field in FIELDS:
+        entry = getattr(source.columns, field.name)
+        if entry is None:
+            continue
+        found = _resolve(field.name, entry, schema, problems)
+        if found is not None:
+            raw[field.name] = found
+    canonical: dict[str, pl.Expr] = {}
+    for name, (expression, dtype) in raw.items():
+        converted = _convert(name, expression, dtype, source, currency_digits)
+        if isinstance(converted, str):
+            problems.append(f"  {name}: {converted}")
+        else:
+            canonical[name] = converted
+    keep = pl.lit(value=True)
+    if source.where is not None:
+        condition = _resolve("where", Sql(sql=source.where), schema, problems)
+        if condition is not None and condition[1] != pl.Boolean:
+            problems.append(f"  where: expected a condition (true or false), got {condition[1]}: {source.where}")
+        elif condition is not None:
+            keep = condition[0].fill_null(value=False)
+    if problems:
+        raise DataError(
+            f"source {source.name!r}: its columns do not fit the mapping\n" + "\n".join(problems),
+            code="events-columns",
+            hint="Columns of the files: " + ", ".join(f"{name} ({dtype})" for name, dtype in list(schema.items())[:40]),
+        )
+    reject = _reject_rule(canonical, raw)
+    user_dtype = pl.String() if _is_text(raw["user_id"][1]) else pl.Int64()
+    return SourceMapping(canonical, reject, keep, user_dtype)
+
+
+def _resolve(
+    name: str, entry: str | Sql | Value, schema: Mapping[str, pl.DataType], problems: list[str]
+) -> tuple[pl.Expr, pl.DataType] | None:
+    if isinstance(entry, Value):
+        literal = pl.lit(entry.value)
+        return literal, pl.LazyFrame(schema={"_": pl.Null}).select(literal.alias(name)).collect_schema()[name]
+    if isinstance(entry, str):
+        if entry not in schema:
+            problems.append(f"  {name}: no column {entry!r} in the files{did_you_mean(entry, schema)}")
+            return None
+        return pl.col(entry), schema[entry]
+    try:
+        expression = pl.sql_expr(entry.sql)
+        unknown = [column for column in dict.fromkeys(expression.meta.root_names()) if column not in schema]
+        if unknown:
+            problems.extend(
+                f"  {name}: no column {column!r} in the files{did_you_mean(column, schema)}: {entry.sql}"
+                for column in unknown
+            )
+            return None
+        dtype = pl.LazyFrame(schema=dict(schema)).select(expression.alias(name)).collect_schema()[name]
+        # Some type errors only show when the expression runs.
+        pl.DataFrame(schema=dict(schema)).select(expression.alias(name))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        problems.append(f"  {name}: cannot use {entry.sql!r}: {str(error).splitlines()[0]}")
+        return None
+    return expression, dtype
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
+
+
+def _convert(  # noqa: PLR0911 - one return per canonical column
+    name: str, expression: pl.Expr, dtype: pl.DataType, source: Source, currency_digits: int
+) -> pl.Expr | str:
+    """The expression in the canonical type, or what is wrong with the column's type."""
+    match name:
+        case "user_id":
+            if _is_text(dtype):
+                return expression.cast(pl.String)
+            if type(dtype) in _INTEGERS:
+                return expression.cast(pl.Int64)
+            return f"expected an integer or a string, got {dtype}; cast it: {{ sql = \"CAST(… AS BIGINT)\" }}"
+        case "event_type" | "channel" | "campaign_id" | "item_id" | "category":
+            if _is_text(dtype) or dtype.is_integer():
+                return expression.cast(pl.String)
+            return f"expected a string or an integer, got {dtype}"
+        case "event_time":
+            return _to_utc(expression, dtype, source)
+        case "event_id":
+            if _is_text(dtype) or dtype.is_integer():
+                return stable_hash(expression)
+            return f"expected a string or an integer, got {dtype}"
+        case "amount":
+            if not dtype.is_numeric():
+                return f"expected a number, got {dtype}"
+            if dtype.is_float() or dtype.is_decimal():
+                expression = expression.cast(pl.Float64)
+                scaled = (expression * 10**currency_digits).round()
+                return pl.when(scaled.abs() <= 2 * AMOUNT_LIMIT_MINOR).then(scaled).cast(pl.Int64, strict=False)
+            units = expression.cast(pl.Int64, strict=False)
+            return pl.when(units.abs() <= AMOUNT_LIMIT_MINOR).then(units * 10**currency_digits)
+        case _:
+            if dtype.is_integer():
+                return expression.cast(pl.Int64, strict=False)
+            return f"expected an integer, got {dtype}"
+
+
+def _to_utc(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr | str:
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return expression.dt.convert_time_zone("UTC").cast(TIME)
+    if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
+        local = expression.cast(pl.Datetime("us"))
+        if source.timezone == "UTC":
+            return local.dt.replace_time_zone("UTC")
+        # The hour that occurs twice is read as its first occurrence; the one that never occurred is a reject.
+        zoned = local.dt.replace_time_zone(source.timezone, ambiguous="earliest", non_existent="null")
+        return zoned.dt.convert_time_zone("UTC")
+    if dtype.is_integer() and source.time_unit is not None:
+        number = expression.cast(pl.Int64)
+        if source.time_unit == "ns":
+            micro = number // 1_000
+        else:
+            micro = number * _EPOCH_MICROSECONDS[source.time_unit]
+        return micro.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if dtype.is_integer():
+        return f"expected a timestamp, got {dtype}; say its unit with time_unit = \"s\", \"ms\", \"us\" or \"ns\""
+    if dtype == pl.String:
+        return "expected a timestamp, got String; convert it: { sql = \"STRPTIME(column, '%Y-%m-%d %H:%M:%S')\" }"
+    return f"expected a timestamp or a date, got {dtype}"
+
+
+def stable_hash(expression: pl.Expr) -> pl.Expr:
+    """64-bit xxHash3 of the value's text; null stays null.
+
+    The algorithm is fixed, unlike Polars' own `hash`, so keys written by one version are found by the next.
+    """
+    import polars_hash as plh
+
+    hashed: pl.Expr = plh.concat_str(expression.cast(pl.String)).nchash.xxh3_64()
+    return hashed
+
+
+def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]]) -> pl.Expr:
+    user = canonical["user_id"]
+    missing = user.is_null() | (user == "") if _is_text(raw["user_id"][1]) else user.is_null()
+    type_ = canonical["event_type"]
+    never = pl.lit(value=False)
+    broken = [missing, type_.is_null() | (type_ == ""), canonical["event_time"].is_null(), never, never]
+    if "amount" in canonical:
+        amount, dtype = raw["amount"]
+        if dtype.is_float():
+            broken[3] = amount.is_not_null() & ~amount.is_finite()
+        minor = canonical["amount"]
+        broken[4] = amount.is_not_null() & (minor.is_null() | (minor.abs() > AMOUNT_LIMIT_MINOR))
+    chain = pl.when(broken[0]).then(pl.lit(1, pl.UInt8))
+    for code, condition in enumerate(broken[1:], start=2):
+        chain = chain.when(condition).then(pl.lit(code, pl.UInt8))
+    return chain.otherwise(pl.lit(0, pl.UInt8))

@@ -1,0 +1,129 @@
+"""Open Parquet footers in a child process, so that a malformed file can end the child and not the run.
+
+Some malformed footers abort the process that reads them (Polars 2.1 on an absurd allocation size, Arrow C++ on an
+encrypted column chunk). The child reads one footer after the other and reports each as a line of JSON; when it dies or
+hangs, the file it was at is the culprit and the next child goes on behind it.
+
+Footers are also checked against the size of the file: a column chunk outside the file is refused here, before the
+reader asks for that much memory.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECONDS_PER_FILE = 10.0
+_MAX_COLUMNS = 10_000
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a Parquet file says of itself, or why it cannot be read."""
+
+    file: Path
+    rows: int = 0
+    size: int = 0
+    columns: tuple[tuple[str, str], ...] = ()
+    """Name and Arrow type of each top-level column."""
+    problem: str = ""
+
+
+def read_footers(files: Sequence[Path]) -> list[Footer]:
+    """Footers of `files`, in their order; a file that cannot be read has a `problem`."""
+    footers: list[Footer] = []
+    while len(footers) < len(files):
+        rest = files[len(footers) :]
+        footers.extend(_parse(file, line) for file, line in zip(rest, _child_lines(rest), strict=False))
+        if len(footers) < len(files):
+            footers.append(Footer(files[len(footers)], problem="reading its footer crashed or hung the reader"))
+    return footers
+
+
+def _child_lines(files: Sequence[Path]) -> Iterator[str]:
+    command = [sys.executable, "-c", "from engine.events.probe import _main; _main()"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with child, selectors.DefaultSelector() as selector:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        selector.register(child.stdout, selectors.EVENT_READ)
+        try:
+            for file in files:
+                child.stdin.write(json.dumps(str(file.absolute())).encode() + b"\n")
+                child.stdin.flush()
+                if not selector.select(SECONDS_PER_FILE):
+                    return
+                line = child.stdout.readline()
+                if not line.endswith(b"\n"):
+                    return
+                yield line.decode()
+        except BrokenPipeError:
+            return
+        finally:
+            child.kill()
+
+
+def _parse(file: Path, line: str) -> Footer:
+    answer = json.loads(line)
+    if "problem" in answer:
+        return Footer(file, problem=answer["problem"])
+    columns = tuple((name, dtype) for name, dtype in answer["columns"])
+    return Footer(file, rows=answer["rows"], size=answer["size"], columns=columns)
+
+
+def _main() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_probe(Path(json.loads(line)))) + "\n")
+        sys.stdout.flush()
+
+
+def _probe(file: Path) -> dict[str, object]:
+    import pyarrow.parquet as pq
+
+    try:
+        size = file.stat().st_size
+        if size == 0:
+            return {"problem": "it is empty (0 bytes)"}
+        with file.open("rb") as handle:
+            head = handle.read(4)
+            handle.seek(max(size - 4, 0))
+            tail = handle.read(4)
+        if head != b"PAR1" or tail != b"PAR1":
+            return {"problem": "it is not a Parquet file, or it is truncated (the PAR1 marks are missing)"}
+        metadata = pq.ParquetFile(file).metadata
+        problem = _implausible(metadata, size)
+        if problem:
+            return {"problem": problem}
+        schema = metadata.schema.to_arrow_schema()
+        columns = [[str(field.name), str(field.type)] for field in schema]
+    except OSError as error:
+        return {"problem": error.strerror or "its footer is malformed"}
+    except Exception as error:  # noqa: BLE001 - whatever a malformed file raises is the answer
+        return {"problem": f"its footer is malformed ({type(error).__name__})"}
+    return {"rows": metadata.num_rows, "size": size, "columns": columns}
+
+
+def _implausible(metadata: Any, size: int) -> str:
+    if metadata.num_columns > _MAX_COLUMNS:
+        return f"its footer declares {metadata.num_columns} columns, more than {_MAX_COLUMNS}"
+    rows = 0
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        rows += group.num_rows
+        for position in range(group.num_columns):
+            chunk = group.column(position)
+            start, length = chunk.data_page_offset, chunk.total_compressed_size
+            if start < 0 or length < 0 or chunk.num_values < 0 or start > size or length > size:
+                return "its footer points outside the file"
+    if rows != metadata.num_rows or rows < 0:
+        return f"its footer says {metadata.num_rows} rows, its row groups {rows}"
+    return ""

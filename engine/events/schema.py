@@ -1,0 +1,62 @@
+"""The canonical event: the columns every source is mapped to, before anything is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+AMOUNT_LIMIT_MINOR: Final = 10**13
+"""Largest believable amount of one row, in minor units: its sums stay far inside Int64."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One canonical column.
+
+    Attributes:
+        name: Its name in `[sources.columns]`.
+        dtype: Its type after mapping; None where the source's own type is kept (`user_id`).
+        filterable: Whether a target's `where` may use it.
+    """
+
+    name: str
+    dtype: pl.DataType | None
+    filterable: bool = False
+
+
+TIME: Final = pl.Datetime("us", "UTC")
+
+FIELDS: Final = (
+    Field("user_id", None),
+    Field("event_type", pl.String()),
+    Field("event_time", TIME),
+    Field("event_id", pl.UInt64()),
+    Field("amount", pl.Int64(), filterable=True),
+    Field("quantity", pl.Int64(), filterable=True),
+    Field("duration_ms", pl.Int64(), filterable=True),
+    Field("channel", pl.String(), filterable=True),
+    Field("campaign_id", pl.String(), filterable=True),
+    Field("item_id", pl.String(), filterable=True),
+    Field("category", pl.String(), filterable=True),
+)
+FILTERABLE: Final = {field.name: field.dtype for field in FIELDS if field.filterable and field.dtype is not None}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Why a row is rejected."""
+
+    name: str
+    reason: str
+
+
+REJECT_RULES: Final = (
+    Rule("user_id_missing", "user_id is null or empty"),
+    Rule("event_type_missing", "event_type is null or empty"),
+    Rule("event_time_missing", "event_time is null, or a local time that the clock change skipped"),
+    Rule("amount_not_finite", "amount is NaN or infinite"),
+    Rule("amount_out_of_range", f"amount is beyond ±{AMOUNT_LIMIT_MINOR} minor units"),
+)
+"""Checked in this order; a row is rejected by the first that it breaks."""

@@ -1,0 +1,22 @@
+"""From the configuration to a running executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.config import Execution
+from engine.execution.local import LocalExecutor
+from engine.execution.protocol import Executor
+
+
+@contextmanager
+def open_executor(execution: Execution) -> Iterator[Executor]:
+    """The executor of a configuration, closed at the end; Ray is imported only when it is asked for."""
+    if execution.executor == "local":
+        yield LocalExecutor()
+        return
+    from engine.execution.on_ray import ray_executor
+
+    with ray_executor(execution) as executor:
+        yield executor

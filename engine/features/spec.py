@@ -1,0 +1,116 @@
+"""What decides the feature columns: event types, their roles, windows. Fixed by `fit`, kept in the bundle."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine.config import Config
+from engine.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EventType:
+    """One event type.
+
+    Attributes:
+        name: As it is in the log.
+        slug: As it is in column names: lower-case ASCII letters, digits and `_`.
+        priced: Whether its events have amounts.
+    """
+
+    name: str
+    slug: str
+    priced: bool
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Everything that decides which features there are and what they mean.
+
+    Attributes:
+        types: The event types; the position is the code in parts and partials.
+        purchase, send, open, click: Names of the types with a role, or None.
+        windows: Window lengths in days, ascending.
+        weights: Engagement points per event of each type, in the order of `types`.
+        engagement_days: Window of the engagement points.
+        frequency_unit: Whether RFM frequency counts orders or days with an order.
+        timezone: Zone of the days.
+        currency_digits: Decimals of the minor unit.
+    """
+
+    types: tuple[EventType, ...]
+    purchase: str | None
+    send: str | None
+    open: str | None
+    click: str | None
+    windows: tuple[int, ...]
+    weights: tuple[int, ...]
+    engagement_days: int
+    frequency_unit: str
+    timezone: str
+    currency_digits: int
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        return tuple(event_type.name for event_type in self.types)
+
+    def code(self, name: str | None) -> int | None:
+        """Position of an event type; None for None."""
+        return None if name is None else self.type_names.index(name)
+
+    def slug(self, name: str) -> str:
+        return self.types[self.type_names.index(name)].slug
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
+        values = {**data, "windows": tuple(data["windows"]), "weights": tuple(data["weights"])}
+        return cls(**{**values, "types": tuple(EventType(**entry) for entry in data["types"])})
+
+
+def slug(name: str) -> str:
+    """`name` for use in a column name: accents dropped, lower case, everything else `_`."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "type"
+
+
+def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -> FeatureSpec:
+    """The features of a configuration over the event types of the data.
+
+    Args:
+        config: The configuration.
+        types: Event types to use, in a stable order.
+        priced: Those whose events have amounts.
+
+    Raises:
+        ConfigError: Two types whose names become the same column name.
+    """
+    slugs: dict[str, str] = {}
+    for name in types:
+        other = slugs.setdefault(slug(name), name)
+        if other != name:
+            raise ConfigError(
+                f"event types {other!r} and {name!r} would both be called {slug(name)!r} in column names",
+                code="event-type-names",
+                hint="Rename one in the source's mapping: event_type = { sql = \"CASE WHEN … THEN … END\" }.",
+            )
+    weights = config.engagement.weights
+    return FeatureSpec(
+        types=tuple(EventType(name, slug(name), name in priced) for name in types),
+        purchase=config.events.purchase,
+        send=config.events.send,
+        open=config.events.open,
+        click=config.events.click,
+        windows=config.features.windows,
+        weights=tuple(weights.get(name, 0) if weights else 1 for name in types),
+        engagement_days=config.engagement.window_days,
+        frequency_unit=config.rfm.frequency_unit,
+        timezone=config.timezone,
+        currency_digits=config.currency_digits,
+    )

@@ -1,0 +1,58 @@
+"""What makes two runs the same run: hashes of the configuration, the input and the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date
+from importlib.metadata import version
+
+from engine.config import Config
+
+_LEARNT_FROM = (
+    "timezone",
+    "currency_digits",
+    "seed",
+    "sources",
+    "contacts",
+    "events",
+    "features",
+    "engagement",
+    "rfm",
+    "targets",
+    "model",
+    "clusters",
+)
+_DIGITS = 10
+
+
+def learning_hashes(config: Config) -> dict[str, str]:
+    """A hash per part of the configuration that a bundle depends on.
+
+    Where the files lie is left out: a log that moved or grew is the same log. Segments, checks and execution are applied
+    after learning.
+    """
+    hashes = {}
+    for section in _LEARNT_FROM:
+        value = getattr(config, section)
+        if section == "sources":
+            plain: object = [source.model_dump(mode="json", exclude={"path"}) for source in value]
+        elif hasattr(value, "model_dump"):
+            plain = value.model_dump(mode="json", exclude={"path"})
+        else:
+            plain = [entry.model_dump(mode="json") for entry in value] if isinstance(value, tuple) else value
+        hashes[section] = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return hashes
+
+
+def run_identity(kind: str, as_of: date, fingerprints: Mapping[str, str]) -> str:
+    """Id of a run: equal for equal input, configuration, bundle, code and date.
+
+    Args:
+        kind: `fit`, `score` or `check`.
+        as_of: Date of the run.
+        fingerprints: What it depends on.
+    """
+    text = json.dumps({**fingerprints, "tamis": version("tamis")}, sort_keys=True)
+    return f"{kind}-{as_of.isoformat()}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"

@@ -1,0 +1,263 @@
+"""The tasks of `fit`: features and labels at the anchor dates per bucket, then one task per thing that is learnt.
+
+In: parts of the log. Between the two kinds of tasks stand Parquet files with one row per user; what comes back to the
+driver is small: edges, centroids, model texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from engine.clusters.assign import Clustering
+from engine.clusters.choose import choose_k
+from engine.clusters.prepare import fit_preparation, to_matrix
+from engine.config import Clusters, Model, Rfm, Target
+from engine.errors import DataError
+from engine.features.build import MONETARY_MINOR, build_features
+from engine.features.spec import FeatureSpec
+from engine.features.windows import EPOCH
+from engine.propensity.labels import anchors, positives
+from engine.propensity.train import TrainedModel, train
+from engine.rollups.bucket import KEYS, KeyRange, load_bucket
+from engine.rollups.daily import daily_partials
+from engine.segments.rfm_scores import RfmEdges, learn_edges
+from engine.users import join_contacts
+
+_LABEL = "label_"
+_ENGAGEMENT_PERCENTILE = 99
+
+
+@dataclass(frozen=True)
+class MatrixTask:
+    """One bucket of users, to be turned into rows to learn from.
+
+    Attributes:
+        anchors: Anchor days (days since 1970-01-01), ascending.
+        folder: Where `current-*.parquet` and `anchor-<day>-*.parquet` are written.
+    """
+
+    bucket: int
+    keys: KeyRange
+    parts: tuple[str, ...]
+    contacts: str | None
+    contact_columns: tuple[str, ...]
+    line_sources: frozenset[int]
+    as_of_us: int
+    as_of_day: int
+    anchors: tuple[int, ...]
+    spec: FeatureSpec
+    targets: tuple[Target, ...]
+    train_anchors: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class MatrixRecord:
+    """What a bucket gave.
+
+    Attributes:
+        users: Users with an event before `as_of`.
+        current: File with their features at `as_of`.
+        rows: Per anchor day, the file and its number of rows.
+    """
+
+    users: int
+    kept: int
+    duplicates: int
+    lines: int
+    after_as_of: int
+    contacts_matched: int
+    current: str
+    rows: tuple[tuple[int, str, int], ...]
+
+
+def build_matrices(task: MatrixTask) -> MatrixRecord:
+    """Features of one bucket at `as_of` and at every anchor, with a label per target that uses the anchor."""
+    bucket = load_bucket(task.parts, task.keys, task.line_sources, task.as_of_us)
+    daily = daily_partials(bucket.events.lazy()).collect()
+    users, matched = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, task.contact_columns)
+    folder = Path(task.folder)
+
+    def at(day: int) -> pl.DataFrame:
+        features = build_features(daily, users.height, day, task.spec)
+        return users.join(features, on="user", how="inner", maintain_order="right")
+
+    current = folder / f"current-{task.bucket:05d}.parquet"
+    at(task.as_of_day).write_parquet(current, compression="lz4")
+    rows = []
+    for day in task.anchors:
+        frame = at(day).with_columns(anchor=pl.lit(EPOCH + timedelta(days=day)))
+        for target in task.targets:
+            if day in anchors(target, task.as_of_day, task.train_anchors):
+                code = task.spec.type_names.index(target.event)
+                hits = positives(bucket.events, target, code, day, task.spec.currency_digits)
+                frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(f"{_LABEL}{target.name}"))
+        file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
+        frame.write_parquet(file, compression="lz4")
+        rows.append((day, str(file), frame.height))
+    return MatrixRecord(
+        users=users.height,
+        kept=bucket.events.height,
+        duplicates=bucket.duplicates,
+        lines=bucket.lines,
+        after_as_of=bucket.after_as_of,
+        contacts_matched=matched,
+        current=str(current),
+        rows=tuple(rows),
+    )
+
+
+@dataclass(frozen=True)
+class ScalesTask:
+    """Learn the RFM edges and the scale of the engagement score from all users at `as_of`."""
+
+    files: tuple[str, ...]
+    spec: FeatureSpec
+    rfm: Rfm
+    full_at: int | None
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Edges of the RFM scores (None without a purchase type), and the points that give an engagement score of 100."""
+
+    rfm_edges: RfmEdges | None
+    engagement_full_at: int
+
+
+@dataclass(frozen=True)
+class ClustersTask:
+    """Learn clusters from the users at `as_of`, at most `settings.max_rows` of `users`."""
+
+    files: tuple[str, ...]
+    users: int
+    features: tuple[str, ...]
+    settings: Clusters
+    seed: int
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """The clustering and the figures of every k."""
+
+    clustering: Clustering
+    curve: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class TargetTask:
+    """Train the model of one target.
+
+    Attributes:
+        train_files, valid_files: Rows at the training anchors and at the later validation anchor.
+        rows: Number of training rows, before sampling.
+    """
+
+    target: Target
+    train_files: tuple[str, ...]
+    valid_files: tuple[str, ...]
+    rows: int
+    features: tuple[str, ...]
+    categorical: tuple[str, ...]
+    model: Model
+    seed: int
+    threads: int
+
+
+LearnTask = ScalesTask | ClustersTask | TargetTask
+Learnt = Scales | Clustered | TrainedModel
+
+
+def learn(task: LearnTask) -> Learnt:
+    """Learn one thing; the same files give the same result on any number of threads.
+
+    Raises:
+        DataError: Too little to learn from; the message has the numbers.
+    """
+    match task:
+        case ScalesTask():
+            return _learn_scales(task)
+        case ClustersTask():
+            return _learn_clusters(task)
+        case TargetTask():
+            return _learn_target(task)
+
+
+def _learn_scales(task: ScalesTask) -> Scales:
+    columns = ["user_id", "engagement_points"]
+    if task.spec.purchase is not None:
+        columns += ["rfm_recency_days", "rfm_frequency", MONETARY_MINOR]
+    frame = _scan(task.files).select(columns).collect()
+    edges = None
+    if task.spec.purchase is not None:
+        edges = learn_edges(rfm_columns(frame), task.rfm, task.spec.currency_digits)
+    if task.full_at is not None:
+        return Scales(edges, task.full_at)
+    points = frame["engagement_points"].filter(frame["engagement_points"] > 0).sort()
+    position = (points.len() - 1) * _ENGAGEMENT_PERCENTILE // 100
+    return Scales(edges, int(points[position]) if points.len() else 1)
+
+
+def rfm_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns that RFM scores are learnt from and given to, under the names that `rfm_scores` expects."""
+    return frame.select("user_id", recency_days="rfm_recency_days", frequency="rfm_frequency", monetary_minor=MONETARY_MINOR)
+
+
+def _learn_clusters(task: ClustersTask) -> Clustered:
+    frame = _sample(_scan(task.files), task.users, task.settings.max_rows).select("user_id", *task.features).collect()
+    matrix = to_matrix(frame.sort("user_id"), task.features)
+    preparation = fit_preparation(matrix, task.features)
+    choice = choose_k(preparation.apply(matrix), task.settings.k_min, task.settings.k_max, task.seed)
+    centroids = tuple(tuple(float(value) for value in row) for row in choice.fit.centroids)
+    curve = tuple(
+        {"k": point.k, "silhouette": point.silhouette, "inertia": point.inertia, "smallest_share": point.smallest_share}
+        for point in choice.curve
+    )
+    return Clustered(Clustering(preparation, centroids), curve)
+
+
+def _learn_target(task: TargetTask) -> TrainedModel:
+    columns = ["user_id", "anchor", *task.features, pl.col(f"{_LABEL}{task.target.name}").alias("label")]
+    train_rows = _sample(_scan(task.train_files), task.rows, task.model.max_rows).select(columns).collect()
+    valid_rows = _scan(task.valid_files).select(columns).collect()
+    return train(
+        train_rows, valid_rows, task.features, task.categorical, task.target, task.model, task.seed, task.threads
+    )
+
+
+def _scan(files: Sequence[str]) -> pl.LazyFrame:
+    # Labels differ from anchor to anchor; whoever reads selects the one it needs.
+    return pl.scan_parquet(list(files), glob=False, hive_partitioning=False, extra_columns="ignore")
+
+
+def _sample(frame: pl.LazyFrame, rows: int, limit: int) -> pl.LazyFrame:
+    """About `limit` of `rows` rows, all of a user or none: those whose keys are the smallest."""
+    if rows <= limit:
+        return frame
+    return frame.filter(pl.col("user_key") < pl.lit(KEYS * limit // rows, pl.UInt64))
+
+
+def check_history(targets: Sequence[Target], first_day: int, as_of_day: int) -> None:
+    """Stop when a target's horizon leaves no day to learn from.
+
+    Raises:
+        DataError: The length of the log and what each target needs.
+    """
+    days = as_of_day - first_day
+    short = [
+        f"  target {target.name!r}: horizon {target.horizon_days} days needs more than {2 * target.horizon_days} days"
+        for target in targets
+        if first_day >= as_of_day - 2 * target.horizon_days
+    ]
+    if short:
+        raise DataError(
+            f"the log before as_of is {days} days long, too short to train on\n" + "\n".join(short),
+            code="history-too-short",
+            hint="One horizon is needed for the training labels and one for the validation labels: "
+            "take a longer log or a shorter horizon_days.",
+        )

@@ -1,0 +1,128 @@
+"""Which tasks a fit consists of, and which columns each of them learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from engine.config import Config
+from engine.errors import ConfigError
+from engine.features.catalogue import catalogue
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetTask
+from engine.preparation import Prepared, line_sources
+from engine.propensity.labels import all_anchors, anchors
+from engine.suggest import did_you_mean
+
+
+def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
+    """The features that clusters are made of: as configured, else recency, tenure, activity, orders and spend."""
+    if config.clusters.features:
+        return config.clusters.features
+    longest = spec.windows[-1]
+    chosen = ["days_since_last_event", "tenure_days", f"active_days_{longest}d"]
+    if spec.purchase is not None:
+        slug = spec.slug(spec.purchase)
+        chosen += [f"{slug}_count_{longest}d", f"{slug}_amount_{longest}d"]
+    chosen += [f"{spec.slug(name)}_count_{longest}d" for name in (spec.open, spec.click) if name is not None]
+    known = {feature.name for feature in catalogue(spec)}
+    return tuple(name for name in chosen if name in known)
+
+
+def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
+    """The columns that models learn from, in order: every feature, and the contact attributes that are allowed."""
+    allowed = () if config.contacts is None else config.contacts.model_columns
+    return (*(feature.name for feature in catalogue(spec)), *allowed)
+
+
+def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
+    """Stop when the configuration names features that do not exist, or attributes have the name of a feature.
+
+    Raises:
+        ConfigError: All such names.
+    """
+    features = {feature.name: feature.dtype for feature in catalogue(spec)}
+    problems = [
+        f"  clusters.features: no feature {name!r}{did_you_mean(name, features)}"
+        for name in config.clusters.features
+        if name not in features
+    ]
+    problems += [
+        f"  contacts: the attribute {name!r} has the name of a feature" for name in contacts if name in {*features, "user_id"}
+    ]
+    if problems:
+        raise ConfigError(
+            "names that do not fit the features\n" + "\n".join(problems),
+            code="feature-names",
+            hint=f"Features: {', '.join(features)}.",
+        )
+
+
+def matrix_tasks(
+    config: Config, spec: FeatureSpec, prepared: Prepared, as_of: date, contacts: Mapping[str, pl.DataType], work: Path
+) -> list[MatrixTask]:
+    """One task per bucket that makes the rows to learn from.
+
+    Anchors before the first event are left out: nobody is known then.
+    """
+    day = day_number(as_of)
+    days = all_anchors(config.targets, day, config.model.train_anchors)
+    first = prepared.ingested.first_day
+    return [
+        MatrixTask(
+            bucket=index,
+            keys=keys,
+            parts=prepared.parts,
+            contacts=None if prepared.contacts is None else prepared.contacts.part,
+            contact_columns=tuple(contacts),
+            line_sources=line_sources(config),
+            as_of_us=prepared.as_of_us,
+            as_of_day=day,
+            anchors=tuple(anchor for anchor in days if first is not None and anchor > first),
+            spec=spec,
+            targets=config.targets,
+            train_anchors=config.model.train_anchors,
+            folder=str(work),
+        )
+        for index, keys in enumerate(prepared.buckets)
+    ]
+
+
+def learn_tasks(
+    config: Config,
+    spec: FeatureSpec,
+    matrices: Sequence[MatrixRecord],
+    as_of: date,
+    contacts: Mapping[str, pl.DataType],
+    threads: int,
+) -> list[LearnTask]:
+    """Everything there is to learn: scales, clusters (unless they are off), one model per target."""
+    current = tuple(matrix.current for matrix in matrices)
+    tasks: list[LearnTask] = [ScalesTask(current, spec, config.rfm, config.engagement.full_at)]
+    if config.clusters.enabled:
+        users = sum(matrix.users for matrix in matrices)
+        tasks.append(ClustersTask(current, users, cluster_features(config, spec), config.clusters, config.seed))
+    day = day_number(as_of)
+    features = model_features(config, spec)
+    categorical = tuple(name for name in features if contacts.get(name) == pl.String)
+    for target in config.targets:
+        valid, *train = anchors(target, day, config.model.train_anchors)
+        train_rows = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor in train]
+        tasks.append(
+            TargetTask(
+                target=target,
+                train_files=tuple(file for file, _ in train_rows),
+                valid_files=tuple(file for matrix in matrices for anchor, file, _ in matrix.rows if anchor == valid),
+                rows=sum(rows for _, rows in train_rows),
+                features=features,
+                categorical=categorical,
+                model=config.model,
+                seed=config.seed,
+                threads=threads,
+            )
+        )
+    return tasks

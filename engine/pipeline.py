@@ -1,0 +1,302 @@
+"""The two jobs from top to bottom: `fit_run` learns a bundle, `score_run` turns a log into published segment tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from engine.accounting import (
+    Stopwatch,
+    check_tables,
+    contact_counts,
+    event_counts,
+    ingest_counts,
+    reconcile,
+    row_counts,
+    segment_counts,
+    table_records,
+)
+from engine.bundle import Bundle, current_bundle, load_bundle, write_bundle
+from engine.config import Config
+from engine.config_file import config_hash
+from engine.errors import ConfigError
+from engine.events.contacts import contact_schema
+from engine.execution.protocol import Executor
+from engine.features.spec import FeatureSpec, feature_spec
+from engine.features.windows import day_number
+from engine.identity import learning_hashes, run_identity
+from engine.learning import Clustered, Scales, build_matrices, check_history, learn
+from engine.learning_plan import check_columns, learn_tasks, matrix_tasks
+from engine.preparation import count_rows, input_fingerprint, line_sources, open_input, prepare, rows_read
+from engine.progress import Progress, track
+from engine.propensity.labels import target_condition
+from engine.propensity.train import TrainedModel
+from engine.record import RunRecord, TableSummary
+from engine.scoring import ScoreTask, rule_schema, score_bucket, score_schema
+from engine.segments.assign import check_segment_names
+from engine.segments.rules import compile_rules
+from engine.tables.layout import table_folder
+from engine.tables.manifest import Manifest
+from engine.tables.publish import publish
+from engine.tables.workspace import workspace
+
+
+def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
+    """Learn RFM edges, the engagement scale, clusters and one propensity model per target; write them as one bundle.
+
+    The same log, configuration and date give the same bundle, byte for byte, on any executor.
+
+    Args:
+        config: The configuration.
+        as_of: First day that is not used; labels of the validation rows end there.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: The configuration names what does not exist.
+        DataError: The log cannot be used, or has too little to learn from.
+        ConflictError: Another run is writing to the same output.
+    """
+    watch = Stopwatch()
+    contacts = _check_names(config)
+    given = open_input(config)
+    fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
+    run_id = run_identity("fit", as_of, fingerprints)
+    extras = {name for target in config.targets for name in target_condition(target, config.currency_digits)[1]}
+    with workspace(Path(config.out), run_id) as work:
+        with watch.stage("read"):
+            prepared = prepare(
+                config,
+                given,
+                as_of,
+                work=work,
+                executor=executor,
+                progress=progress,
+                extras=tuple(sorted(extras - {"amount"})),
+            )
+        priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
+        spec = feature_spec(config, prepared.types, priced)
+        _check_rules(config, spec, contacts)
+        check_history(config.targets, prepared.ingested.first_day or 0, day_number(as_of))
+        with watch.stage("features"):
+            tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work)
+            matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
+        reconcile(prepared, matrices)
+        with watch.stage("learn"):
+            to_learn = learn_tasks(config, spec, matrices, as_of, contacts, executor.threads)
+            learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
+        [scales] = [result for result in learnt if isinstance(result, Scales)]
+        clustered = next((result for result in learnt if isinstance(result, Clustered)), None)
+        bundle = Bundle(
+            as_of=as_of,
+            learnt_from=tuple(sorted(learning_hashes(config).items())),
+            spec=spec,
+            user_dtype=given.user_dtype,
+            rfm_edges=scales.rfm_edges,
+            segment_map=config.rfm.segment_map,
+            engagement_full_at=scales.engagement_full_at,
+            contacts=tuple((name, str(dtype)) for name, dtype in contacts.items()),
+            clustering=None if clustered is None else clustered.clustering,
+            cluster_curve=() if clustered is None else clustered.curve,
+            models=tuple(result for result in learnt if isinstance(result, TrainedModel)),
+        )
+        folder = write_bundle(bundle, work / "bundle", Path(config.out))
+    counts = {
+        "rows": row_counts(prepared, matrices),
+        **ingest_counts(prepared.ingested),
+        "users": sum(matrix.users for matrix in matrices),
+        "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
+    }
+    return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))
+
+
+def score_run(
+    config: Config,
+    as_of: date,
+    *,
+    executor: Executor,
+    bundle: Path | None = None,
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Compute features, score every user with the bundle, assign segments and publish the tables of one date.
+
+    The same log, configuration, bundle and date give the same files, byte for byte, on any executor; they replace what
+    was published for the date in one instant per table.
+
+    Args:
+        config: The configuration.
+        as_of: First day that is not used.
+        executor: Where the tasks run.
+        bundle: Folder of the bundle; the current one of the output root when None.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: No bundle, one fitted with another configuration or later, or names that do not exist.
+        DataError: The log cannot be used.
+        IntegrityError: The bundle is damaged, or rows do not add up.
+        ConflictError: Another run is writing to the same output.
+    """
+    watch = Stopwatch()
+    out = Path(config.out)
+    folder = bundle or current_bundle(out)
+    if folder is None:
+        raise ConfigError(f"nothing was fitted yet under {out}", code="bundle-missing", hint="Run `tamis fit` first.")
+    fitted = load_bundle(folder)
+    _check_bundle(config, fitted, folder, as_of)
+    contacts = _check_names(config)
+    _check_rules(config, fitted.spec, contacts)
+    given = open_input(config)
+    fingerprints = {
+        "config": config_hash(config),
+        "input": input_fingerprint(config, given),
+        "bundle": folder.name,
+    }
+    run_id = run_identity("score", as_of, fingerprints)
+    with workspace(out, run_id) as work:
+        rejects = table_folder(work, "rejects", as_of)
+        with watch.stage("read"):
+            prepared = prepare(
+                config,
+                given,
+                as_of,
+                work=work,
+                executor=executor,
+                progress=progress,
+                types=fitted.spec.type_names,
+                rejects=rejects,
+            )
+        with watch.stage("score"):
+            tasks = [
+                ScoreTask(
+                    bucket=index,
+                    keys=keys,
+                    parts=prepared.parts,
+                    contacts=None if prepared.contacts is None else prepared.contacts.part,
+                    line_sources=line_sources(config),
+                    as_of=as_of,
+                    as_of_us=prepared.as_of_us,
+                    bundle=str(folder.absolute()),
+                    segments=config.segments,
+                    fallback=config.segment_fallback,
+                    staging=str(work),
+                    threads=executor.threads,
+                )
+                for index, keys in enumerate(prepared.buckets)
+            ]
+            buckets = executor.map(score_bucket, tasks, on_done=track(progress, "score", len(tasks)))
+        reconcile(prepared, buckets)
+        counts = {
+            "rows": row_counts(prepared, buckets),
+            **ingest_counts(prepared.ingested),
+            "events": event_counts(buckets),
+            "users": sum(bucket.users for bucket in buckets),
+            **contact_counts(prepared, buckets),
+            "segments": segment_counts(buckets, config.currency_digits),
+        }
+        tables = table_records(prepared, buckets, as_of)
+        check_tables(tables, counts["users"])
+        with watch.stage("publish"):
+            manifest = Manifest(run_id, as_of, folder.name, fingerprints, counts, tables)
+            publish(work, out, manifest)
+    summaries = {table.name: TableSummary.of(table, str(out)) for table in tables}
+    return RunRecord(run_id, as_of, counts, watch.timings(), summaries, str(folder))
+
+
+def run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
+    """Fit when there is no bundle that fits the configuration and the date, then score.
+
+    A bundle is used as long as it was fitted on or before `as_of`, at most `refit_after_days` earlier, with the same
+    configuration.
+    """
+    folder = current_bundle(Path(config.out))
+    fit = None
+    if folder is None or not _usable(config, load_bundle(folder), as_of):
+        fit = fit_run(config, as_of, executor=executor, progress=progress)
+    scored = score_run(config, as_of, executor=executor, progress=progress)
+    if fit is None:
+        return scored
+    timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
+    counts = {**scored.counts, "models": fit.counts["models"]}
+    return replace(scored, counts=counts, timings={**timings, **scored.timings})
+
+
+def check_run(
+    config: Config, as_of: date | None = None, *, executor: Executor, progress: Progress | None = None
+) -> RunRecord:
+    """Read the whole log and count what would become of its rows; nothing is written.
+
+    Args:
+        config: The configuration.
+        as_of: First day that is not used; every event counts when None.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: The configuration names what does not exist.
+        DataError: The log cannot be used.
+    """
+    watch = Stopwatch()
+    day = as_of or date.max - timedelta(days=1)
+    contacts = _check_names(config)
+    given = open_input(config)
+    with watch.stage("read"):
+        total, types = count_rows(config, given, day, executor=executor, progress=progress)
+    priced = frozenset(count.event_type for count in total.types if count.priced)
+    _check_rules(config, feature_spec(config, types, priced), contacts)
+    counts = {
+        "rows": {
+            "read": rows_read(total),
+            "left_out": total.left_out,
+            "rejected": sum(total.rejected.values()),
+            "after_as_of": total.after_as_of,
+            "passed": total.passed,
+        },
+        **ingest_counts(total),
+    }
+    fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
+    return RunRecord(run_identity("check", day, fingerprints), day, counts, watch.timings())
+
+
+def _check_names(config: Config) -> dict[str, pl.DataType]:
+    """Everything that can be checked before the log is opened; the contact attributes and their types."""
+    check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
+    for target in config.targets:
+        target_condition(target, config.currency_digits)
+    return {} if config.contacts is None else contact_schema(config.contacts)[1]
+
+
+def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
+    check_columns(config, spec, contacts)
+    names = [target.name for target in config.targets]
+    scores = score_schema(spec, names, clustered=config.clusters.enabled)
+    compile_rules(config.segments, rule_schema(spec, scores, contacts))
+
+
+def _differences(config: Config, bundle: Bundle) -> list[str]:
+    then, now = dict(bundle.learnt_from), learning_hashes(config)
+    return [section for section in now if then.get(section) != now[section]]
+
+
+def _usable(config: Config, bundle: Bundle, as_of: date) -> bool:
+    age = (as_of - bundle.as_of).days
+    return 0 <= age < config.refit_after_days and not _differences(config, bundle)
+
+
+def _check_bundle(config: Config, bundle: Bundle, folder: Path, as_of: date) -> None:
+    differences = _differences(config, bundle)
+    if differences:
+        raise ConfigError(
+            f"the bundle {folder} was fitted with another configuration: {', '.join(differences)} differ",
+            code="bundle-other-configuration",
+            hint="Run `tamis fit`, or `tamis run`, which fits when it has to.",
+        )
+    if bundle.as_of > as_of:
+        raise ConfigError(
+            f"the bundle {folder} was fitted as of {bundle.as_of}, after {as_of}: it has seen the future of that date",
+            code="bundle-later",
+            hint=f"Fit as of {as_of} or earlier, or name an older bundle with --bundle.",
+        )

@@ -1,0 +1,208 @@
+"""The task of `score`: one bucket of users, from its events to its files, in one pass.
+
+In: parts of the log, the contacts and a bundle. Out: staged Parquet files of every table, and a small record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from engine.bundle import Bundle, load_bundle
+from engine.clusters.assign import assign
+from engine.config import Segment
+from engine.features.build import MONETARY_MINOR, build_features
+from engine.features.catalogue import catalogue
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.learning import rfm_columns
+from engine.propensity.predict import load_scorer, predict
+from engine.rollups.bucket import KeyRange, load_bucket
+from engine.rollups.daily import daily_partials
+from engine.segments.assign import assign_segments
+from engine.segments.rfm_maps import segment_of
+from engine.segments.rfm_scores import score as rfm_score
+from engine.segments.rules import compile_rules
+from engine.tables.durable import durable_parquet
+from engine.tables.layout import partition_folder, table_folder
+from engine.tables.manifest import FileRecord, dtypes_of
+from engine.users import join_contacts
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """One bucket of users to score.
+
+    Attributes:
+        staging: Work folder of the run; tables are staged below it.
+        bundle: Folder of the bundle.
+        threads: Threads LightGBM may use.
+    """
+
+    bucket: int
+    keys: KeyRange
+    parts: tuple[str, ...]
+    contacts: str | None
+    line_sources: frozenset[int]
+    as_of: date
+    as_of_us: int
+    bundle: str
+    segments: tuple[Segment, ...]
+    fallback: str
+    staging: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class SegmentSize:
+    """Users of one segment and what they spent (minor units, whole history)."""
+
+    users: int = 0
+    spent_minor: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreRecord:
+    """What became of one bucket.
+
+    Attributes:
+        events: Per event type: events before `as_of`, and those of them with an amount of zero.
+        files: Per table, the files that were staged.
+        schemas: Per table, columns and types as the manifest keeps them.
+    """
+
+    users: int
+    kept: int
+    duplicates: int
+    lines: int
+    after_as_of: int
+    contacts_matched: int
+    events: dict[str, tuple[int, int]] = field(default_factory=dict)
+    segments: dict[str, SegmentSize] = field(default_factory=dict)
+    files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
+    schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+
+def score_bucket(task: ScoreTask) -> ScoreRecord:
+    """Features, scores, clusters, segments and files of one bucket.
+
+    Raises:
+        IntegrityError: The bundle is damaged, or the features do not fit it.
+    """
+    bundle = load_bundle(Path(task.bundle))
+    spec = bundle.spec
+    bucket = load_bucket(task.parts, task.keys, task.line_sources, task.as_of_us)
+    daily = daily_partials(bucket.events.lazy()).collect()
+    attributes = tuple(name for name, _ in bundle.contacts)
+    users, matched = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, attributes)
+    features = users.join(
+        build_features(daily, users.height, day_number(task.as_of), spec), on="user", how="inner", maintain_order="right"
+    )
+    scored = add_scores(features, bundle, task.threads)
+    contacts = {name: scored.schema[name] for name in attributes}
+    rules = compile_rules(task.segments, rule_schema(spec, bundle_schema(bundle), contacts))
+    assigned, memberships = assign_segments(scored, rules, task.fallback)
+    tables = {
+        "features": assigned.select("user_id", *(f.name for f in catalogue(spec)), *attributes),
+        "scores": assigned.select("user_id", *bundle_schema(bundle)),
+        "memberships": memberships.sort("user_id", "segment"),
+    }
+    stem, staging = f"part-{task.bucket:05d}", Path(task.staging)
+    files: dict[str, tuple[FileRecord, ...]] = {}
+    for name, frame in tables.items():
+        folder = table_folder(staging, name, task.as_of)
+        files[name] = (durable_parquet(frame, folder, stem, root=staging),) if frame.height else ()
+    by_segment = assigned.select("user_id", "segment", *segment_columns(bundle)).partition_by(
+        "segment", as_dict=True, include_key=False, maintain_order=True
+    )
+    root = table_folder(staging, "segments", task.as_of)
+    files["segments"] = tuple(
+        durable_parquet(frame, partition_folder(root, "segment", str(name)), stem, root=staging)
+        for (name,), frame in sorted(by_segment.items())
+    )
+    published = assigned.select("user_id", *segment_columns(bundle))
+    return ScoreRecord(
+        users=users.height,
+        kept=bucket.events.height,
+        duplicates=bucket.duplicates,
+        lines=bucket.lines,
+        after_as_of=bucket.after_as_of,
+        contacts_matched=matched,
+        events=_event_counts(bucket.events, spec.type_names),
+        segments=_segment_sizes(assigned),
+        files=files,
+        schemas={
+            **{name: dtypes_of(frame.schema) for name, frame in tables.items()},
+            "segments": dtypes_of(published.schema),
+        },
+    )
+
+
+def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataFrame:
+    """Features with every score of the bundle: engagement, RFM, cluster, propensities.
+
+    Args:
+        features: One row per user: `user_id`, the catalogue's columns, `rfm_monetary_minor`, contact attributes.
+        bundle: What was learnt.
+        threads: Threads LightGBM may use.
+    """
+    points = features["engagement_points"].to_numpy()
+    scaled = np.minimum(100.0, 100.0 * np.log1p(points) / np.log1p(bundle.engagement_full_at))
+    columns = [pl.Series("engagement_score", scaled).round(2)]
+    if bundle.rfm_edges is not None:
+        scores = rfm_score(rfm_columns(features), bundle.rfm_edges)
+        names = scores.select(
+            rfm_segment=segment_of(bundle.segment_map, pl.col("r_score"), pl.col("f_score"), pl.col("m_score"))
+        )
+        columns += [*scores.select("r_score", "f_score", "m_score").get_columns(), names["rfm_segment"]]
+    if bundle.clustering is not None:
+        columns += assign(features, bundle.clustering).get_columns()
+    for model in bundle.models:
+        scorer = load_scorer(model.text, model.spec)
+        columns.append(pl.Series(f"propensity_{model.spec.target.name}", predict(features, scorer, threads)))
+    return features.with_columns(columns)
+
+
+def score_schema(spec: FeatureSpec, targets: Iterable[str], *, clustered: bool) -> dict[str, pl.DataType]:
+    """Name and type of every score column."""
+    schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
+    if spec.purchase is not None:
+        schema |= {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8(), "rfm_segment": pl.String()}
+    if clustered:
+        schema |= {"cluster": pl.Int32(), "cluster_distance": pl.Float64()}
+    return schema | {f"propensity_{target}": pl.Float64() for target in targets}
+
+
+def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
+    """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
+    names = (model.spec.target.name for model in bundle.models)
+    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None)
+
+
+def segment_columns(bundle: Bundle) -> tuple[str, ...]:
+    """Columns of the `segments` table beside `user_id` and the partition key."""
+    rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
+    return (*rfm, *(name for name in bundle_schema(bundle) if name != "cluster_distance"))
+
+
+def rule_schema(
+    spec: FeatureSpec, scores: Mapping[str, pl.DataType], contacts: Mapping[str, pl.DataType]
+) -> dict[str, pl.DataType]:
+    """What a segment's rule may use: features, scores and contact attributes."""
+    return {**{feature.name: feature.dtype for feature in catalogue(spec)}, **scores, **contacts}
+
+
+def _event_counts(events: pl.DataFrame, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    counts = events.group_by("type").agg(kept=pl.len(), zero=(pl.col("amount") == 0).sum())
+    return {names[code]: (kept, zero) for code, kept, zero in sorted(counts.iter_rows())}
+
+
+def _segment_sizes(assigned: pl.DataFrame) -> dict[str, SegmentSize]:
+    spent = pl.col(MONETARY_MINOR).sum() if MONETARY_MINOR in assigned.columns else pl.lit(0, pl.Int64)
+    sizes = assigned.group_by("segment").agg(pl.len(), spent.alias("spent"))
+    return {name: SegmentSize(users, spent) for name, users, spent in sizes.iter_rows()}

@@ -1,0 +1,176 @@
+"""RFM scores 1 to 5: the edges are learned once from all buyers, then every user is scored alone.
+
+All three methods are reduced to integers, so that a score never depends on floating point: an edge is the largest value
+that still belongs to the lower of two neighbouring bins, and a value's bin is 1 plus the number of edges below it.
+
+* `quantile`: type-7 quantiles (Hyndman and Fan 1996) at 20, 40, 60 and 80 %, bins closed on the right, as
+  `pandas.qcut`. Equal values always share a score; where one value fills more than a fifth of the buyers, edges may
+  coincide and the scores between them are not given (frequency 1 in most shops).
+* `rank`: bins whose sizes differ by at most one, in the order of (value, user id), as
+  `pandas.qcut(values.rank(method="first"), 5)` on customers sorted by id. Equal values may get different scores.
+* `r_rfm`: type-7 quantiles plus one (one major unit of money), bins closed on the left, as the R package rfm 0.3.0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import polars as pl
+from pydantic import TypeAdapter, ValidationError
+
+from engine.config import Rfm, RfmMethod
+from engine.errors import DataError, IntegrityError
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+_EDGES = (1, 2, 3, 4)
+_BINS = 5
+
+
+@dataclass(frozen=True)
+class BinEdges:
+    """The four edges between the five bins of one dimension."""
+
+    method: RfmMethod
+    upper: tuple[int, int, int, int]
+    """Largest value of each of the four lower bins, ascending; days, orders or minor units."""
+    users: tuple[int | str, ...] = ()
+    """`rank` only: the last user, by id, that holds the edge's value and still belongs to the lower bin."""
+
+    def __post_init__(self) -> None:
+        if list(self.upper) != sorted(self.upper) or len(self.users) != (4 if self.method == "rank" else 0):
+            message = f"four ascending edges, and four users for method 'rank' alone, got {self}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class RfmEdges:
+    """The edges of all three dimensions; part of the bundle."""
+
+    recency: BinEdges
+    frequency: BinEdges
+    monetary: BinEdges
+
+    def to_json(self) -> str:
+        """One JSON object; equal edges give equal text."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> RfmEdges:
+        """The edges that `to_json` wrote.
+
+        Raises:
+            IntegrityError: The text is not what `to_json` writes.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(text, strict=True)
+        except ValidationError as error:
+            details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            message = f"The RFM edges of the bundle cannot be read: {details}"
+            hint = "Run `tamis fit` to write a new bundle."
+            raise IntegrityError(message, code="bundle-rfm-edges", hint=hint) from error
+
+
+def learn_edges(buyers: pl.DataFrame, rfm: Rfm, currency_digits: int) -> RfmEdges:
+    """The edges that cut all buyers into five bins per dimension.
+
+    Args:
+        buyers: One row per user, key `user_id`; Int64 `recency_days` (days since the last purchase), `frequency` and
+            `monetary_minor` (minor units). Rows without recency have never bought and are left out; the order of rows
+            does not matter.
+        rfm: The method of each dimension.
+        currency_digits: Decimals of the minor unit: the "plus one" of `r_rfm` is one major unit.
+
+    Raises:
+        DataError: Nobody has bought.
+    """
+    buyers = buyers.filter(pl.col("recency_days").is_not_null())
+    if buyers.is_empty():
+        message = "RFM scores are learned from users with a purchase before as_of; there is none."
+        hint = "Check `events.purchase` and the date, or fit at a later date."
+        raise DataError(message, code="rfm-no-buyers", hint=hint)
+    return RfmEdges(
+        recency=_edges(buyers, "recency_days", rfm.recency, one=1),
+        frequency=_edges(buyers, "frequency", rfm.frequency, one=1),
+        monetary=_edges(buyers, "monetary_minor", rfm.monetary, one=10**currency_digits),
+    )
+
+
+def score(frame: Frame, edges: RfmEdges) -> Frame:
+    """`frame` with `r_score`, `f_score` and `m_score`: Int8, 1 to 5; 5 is most recent, most frequent, highest spend.
+
+    Row by row, so any part of the users can be scored alone. Users without a purchase (`recency_days` is null) get
+    null in all three.
+
+    Args:
+        frame: One row per user with the columns of `learn_edges`.
+        edges: What `learn_edges` gave.
+
+    Raises:
+        IntegrityError: `user_id` is text and the edges were learned with integers, or the reverse.
+    """
+    ids = edges.recency.users + edges.frequency.users + edges.monetary.users
+    dtype = frame.collect_schema()["user_id"]
+    if any(isinstance(user, str) != (dtype == pl.String) for user in ids):
+        message = f"The bundle was learned with {type(ids[0]).__name__} user ids; the events have {dtype}."
+        raise IntegrityError(message, code="bundle-user-id-type", hint="Run `tamis fit` on these events.")
+    bought = pl.col("recency_days").is_not_null()
+    scores = {
+        "r_score": pl.lit(_BINS + 1, pl.Int8) - _bin("recency_days", edges.recency),
+        "f_score": _bin("frequency", edges.frequency),
+        "m_score": _bin("monetary_minor", edges.monetary),
+    }
+    return frame.with_columns(pl.when(bought).then(expr).alias(name) for name, expr in scores.items())
+
+
+def _bin(column: str, edges: BinEdges) -> pl.Expr:
+    value = pl.col(column)
+    number = pl.lit(1, pl.Int8)
+    for index, upper in enumerate(edges.upper):
+        edge = pl.lit(upper, pl.Int64)
+        above = value > edge
+        if edges.users:
+            above |= (value == edge) & (pl.col("user_id") > edges.users[index])
+        number = number + above.cast(pl.Int8)
+    return number
+
+
+def _edges(buyers: pl.DataFrame, column: str, method: RfmMethod, *, one: int) -> BinEdges:
+    values = buyers[column].sort()
+    match method:
+        case "rank":
+            return _rank_edges(buyers, column, values)
+        case "quantile":
+            return BinEdges(method, _four(_quantile_fifths(values, k) // _BINS for k in _EDGES))
+        case "r_rfm":
+            # The largest integer below the quantile plus one; negated twice, // rounds up.
+            plus_one = (_quantile_fifths(values, k) + _BINS * one for k in _EDGES)
+            return BinEdges(method, _four(-(-fifths // _BINS) - 1 for fifths in plus_one))
+
+
+def _quantile_fifths(values: pl.Series, k: int) -> int:
+    # Five times the type-7 quantile at k/5 is an integer, so nothing is rounded.
+    position, rest = divmod((len(values) - 1) * k, _BINS)
+    low = int(values[position])
+    high = int(values[position + 1]) if rest else low
+    return _BINS * low + rest * (high - low)
+
+
+def _rank_edges(buyers: pl.DataFrame, column: str, values: pl.Series) -> BinEdges:
+    upper, users = [], []
+    for k in _EDGES:
+        position = (len(values) - 1) * k // _BINS
+        value = int(values[position])
+        first_of_ties = int(values.search_sorted(value, side="left"))
+        ties = buyers.filter(pl.col(column) == value)["user_id"].sort()
+        upper.append(value)
+        users.append(ties[position - first_of_ties])
+    return BinEdges("rank", _four(upper), tuple(users))
+
+
+def _four(edges: Iterable[int]) -> tuple[int, int, int, int]:
+    first, second, third, fourth = edges
+    return first, second, third, fourth

@@ -1,0 +1,168 @@
+"""What a command writes and how it ends: data on stdout, all else on stderr, one exit code per kind of failure."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from typer.exceptions import TyperException
+
+from engine.errors import ConfigError, ExitCode, ResourceError, TamisError
+
+# C0 and C1 controls but tab and newline, and the marks that reorder text: names come from data, and data may hold them.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RED = "\x1b[31m"
+_DIM = "\x1b[2m"
+_RESET = "\x1b[0m"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like `KeyboardInterrupt`, not to be caught on the way by `except Exception`."""
+
+
+def run_guarded(action: Callable[[], object], *, as_json: bool) -> int:
+    """Run a command to its end and return its exit code; every failure becomes a message on stderr.
+
+    Args:
+        action: The command. An integer that it returns is its exit code.
+        as_json: Whether a failure is also to be one JSON object on stdout.
+    """
+    try:
+        with _terminate_as_exception():
+            code = action()
+    except SystemExit as error:
+        return _exit_code_of(error)
+    except BaseException as error:  # noqa: BLE001 - the last line of defence; a panic of Polars is a BaseException
+        return report_failure(error, as_json=as_json)
+    if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing.
+        return report_failure(KeyboardInterrupt(), as_json=as_json)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def report_failure(error: BaseException, *, as_json: bool) -> int:
+    """Say what went wrong and return the exit code for it."""
+    code, name, message, hint = _diagnosis(error)
+    if code == ExitCode.BUG:
+        import traceback
+
+        write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+    write(sys.stderr, _coloured(sys.stderr, _RED, f"error[{name}]:") + f" {clean(message)}")
+    if hint:
+        write(sys.stderr, _coloured(sys.stderr, _DIM, "hint:") + f" {clean(hint)}")
+    if as_json:
+        failure = {"code": name, "message": clean(message), "hint": clean(hint), "exit_code": int(code)}
+        print_json({"error": failure})
+    return int(code)
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """One JSON object on one line of stdout; ASCII, so that no name can disturb a terminal or a log."""
+    write(sys.stdout, json.dumps(value, default=str))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Aligned columns on stdout; integers to the right, with separators of thousands."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [all(isinstance(row[i], int) for row in rows) and bool(rows) for i in range(len(headers))]
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    for line in [list(headers), *cells]:
+        padded = (
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        )
+        write(sys.stdout, "  ".join(padded).rstrip())
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """A message for a person, on stderr."""
+    if not quiet:
+        write(sys.stderr, clean(text))
+
+
+def write(stream: TextIO, text: str) -> None:
+    """One line, at once; letters the stream cannot encode are written as escapes."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def clean(text: str) -> str:
+    """`text` without control characters and without marks that change the direction of writing."""
+    return _CONTROLS.sub("", text)
+
+
+def _diagnosis(error: BaseException) -> tuple[ExitCode, str, str, str]:
+    """Exit code, error code, message and hint."""
+    match error:
+        case TamisError():
+            return error.exit_code, error.code, error.message, error.hint
+        case TyperException():
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "tamis"
+            return ExitCode.USAGE, "usage", error.format_message(), f"See: {command} --help"
+        case KeyboardInterrupt():
+            hint = "The published tables are untouched; the same command starts again."
+            return ExitCode.INTERRUPTED, "interrupted", "interrupted", hint
+        case Terminated():
+            hint = "The published tables are untouched; the same command starts again."
+            return ExitCode.TERMINATED, "terminated", "terminated by a signal (SIGTERM)", hint
+        case MemoryError():
+            return ResourceError.exit_code, "out-of-memory", "memory ran out", "Lower execution.rows_per_task."
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            place = f" writing {error.filename!r}" if error.filename else ""
+            return (
+                ResourceError.exit_code,
+                "disk-full",
+                f"no space left on the disk{place}",
+                "Free some, or change --out.",
+            )
+        case PermissionError():
+            message = f"permission denied: {error.filename!r}" if error.filename else "permission denied"
+            return ConfigError.exit_code, "permission-denied", message, "Check who owns the file or folder."
+    message = f"this is a bug in tamis: {type(error).__name__}: {error}"
+    return ExitCode.BUG, "bug", message, "Please report it with the lines above."
+
+
+def _exit_code_of(error: SystemExit) -> int:
+    if error.code is None:
+        return ExitCode.DONE
+    if not isinstance(error.code, int):
+        return ExitCode.BUG
+    # Ray's driver answers SIGTERM by exiting with the number of the signal.
+    return ExitCode.TERMINATED if error.code == signal.SIGTERM else error.code
+
+
+@contextmanager
+def _terminate_as_exception() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _coloured(stream: TextIO, colour: str, text: str) -> str:
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return text if plain else f"{colour}{text}{_RESET}"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return clean(str(value)).replace("\n", " ")

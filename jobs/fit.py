@@ -1,0 +1,27 @@
+"""`tamis fit`."""
+
+from __future__ import annotations
+
+from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
+from jobs.session import Settings, load, parse_day, session, show_record
+
+
+def fit(
+    *,
+    as_of: AsOf,
+    config: ConfigFile = DEFAULT_CONFIG,
+    out: Out = None,
+    executor: ExecutorName = None,
+    address: Address = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn what stays still between runs: RFM edges, clusters and propensity models, in one bundle."""
+    day = parse_day(as_of)
+    loaded = load(config, Settings(assignments or (), out, executor, address))
+    from engine.pipeline import fit_run
+
+    with session(loaded.config, quiet=quiet) as run:
+        record = fit_run(run.config, day, executor=run.executor, progress=run.progress)
+    show_record(record, as_json=as_json, quiet=quiet)

@@ -1,0 +1,48 @@
+"""Progress bars on a terminal: count and time left of every stage that takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.progress import Progress, ProgressEvent
+
+SECONDS_BEFORE_SHOWN = 1.0
+
+
+@contextmanager
+def progress_bars(*, quiet: bool) -> Iterator[Progress | None]:
+    """A callback that draws bars on stderr, or `None` when it is not a terminal or nothing is to be said."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console, RenderableType
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    class SlowStages(Bars):
+        """Only the stages that have taken longer than a second."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            slow = [task for task in self.tasks if (task.elapsed or 0.0) >= SECONDS_BEFORE_SHOWN]
+            if slow:
+                yield self.make_tasks_table(slow)
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    stages: dict[str, TaskID] = {}
+    with SlowStages(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def show(event: ProgressEvent) -> None:
+            if event.stage not in stages:
+                stages[event.stage] = bars.add_task(event.stage, total=event.total)
+            bars.update(stages[event.stage], completed=event.done, total=event.total)
+
+        yield show

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports Polars or Ray: both read the environment when they are loaded.
+os.environ["TZ"] = "UTC"
+time.tzset()
+os.environ.pop("RAY_ADDRESS", None)
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+# A deadline per example fails on a busy machine; what is slow shows in the duration of the suite.
+settings.register_profile("tamis", settings(), deadline=None)
+settings.load_profile("tamis")
+
+REFERENCE_DATA = "TAMIS_REFERENCE_DATA"
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    asked = os.environ.get(REFERENCE_DATA)
+    if asked:
+        folder = Path(asked)
+        assert folder.is_dir(), f"{REFERENCE_DATA}={asked} is not a folder"
+        return folder
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data in {folder}: set {REFERENCE_DATA} to the folder of cdnow_master.parquet")
+    return folder

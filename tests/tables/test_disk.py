@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ConfigError, ResourceError, TamisError, TransientError
+from engine.tables import disk
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"),
+    [
+        (errno.ENOSPC, ResourceError, "disk-full"),
+        (errno.EDQUOT, ResourceError, "disk-full"),
+        (errno.EMFILE, ResourceError, "system-limit"),
+        (errno.EFBIG, ResourceError, "system-limit"),
+        (errno.EIO, ResourceError, "disk-failed"),
+        (errno.EROFS, ConfigError, "out-not-writable"),
+        (errno.EACCES, ConfigError, "out-not-writable"),
+        (errno.ENOTDIR, ConfigError, "out-not-a-folder"),
+        (errno.ESTALE, TransientError, "storage-unreachable"),
+    ],
+)
+def test_failures_of_storage_are_named(number: int, kind: type[TamisError], code: str) -> None:
+    with pytest.raises(kind) as caught, disk.storage_errors(Path("/some/where")):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.code == code
+    assert caught.value.hint
+    assert str(caught.value) == f"cannot write in /some/where: {os.strerror(number)}"
+
+
+def test_other_failures_stay_what_they_are() -> None:
+    with pytest.raises(FileNotFoundError), disk.storage_errors(Path("/some/where")):
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ConfigError) as caught:
+        disk.make_folder(tmp_path / "out" / "segments")
+    assert caught.value.code == "out-not-a-folder"
+
+
+def test_temporary_names_are_hidden_and_unique(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 250 + ".parquet")
+    pairs = [disk.create_temporary(target) for _ in range(3)]
+    for path, handle in pairs:
+        handle.close()
+        assert path.parent == tmp_path
+        assert disk.is_temporary(path.name)
+    assert len({path for path, _ in pairs}) == 3
+    assert not disk.is_temporary(target.name)
+
+
+def test_list_files_sees_hidden_and_nested_ones(tmp_path: Path) -> None:
+    (tmp_path / "b" / "empty").mkdir(parents=True)
+    (tmp_path / "b" / ".hidden").write_bytes(b"12")
+    (tmp_path / "a").write_bytes(b"123")
+    assert disk.list_files(tmp_path) == {"a": 3, "b/.hidden": 2}
+    assert disk.list_files(tmp_path / "none") == {}
+
+
+def test_remove_tree_outlives_a_late_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "work"
+    (folder / "sub").mkdir(parents=True)
+    late = iter(range(2))
+    rmdir = os.rmdir
+
+    def rmdir_after_a_late_write(path: str, *, dir_fd: int | None = None) -> None:
+        if path == "sub" and next(late, None) is not None:
+            (folder / "sub" / "late").write_text("from a task given up for lost")
+        rmdir(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", rmdir_after_a_late_write)
+    disk.remove_tree(folder)
+    assert not folder.exists()
+    disk.remove_tree(folder)

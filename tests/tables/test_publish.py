@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ConfigError, IntegrityError
+from engine.tables import disk, layout
+from engine.tables import exchange as exchange_module
+from engine.tables import publish as module
+from engine.tables.durable import durable_parquet, durable_text
+from engine.tables.manifest import Manifest, read_manifest
+from engine.tables.publish import publish, recover
+from engine.tables.verify import verify_table
+from tests.tables.samples import (
+    AS_OF,
+    RUN_A,
+    RUN_B,
+    Segments,
+    as_read,
+    read_segments,
+    stage,
+    stage_plain,
+    tree,
+    users,
+)
+
+EFFECTS = ("make_folder", "create_temporary", "sync_file", "sync_folder", "rename", "remove_file", "remove_tree")
+
+
+class DiedError(BaseException):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTING_SECONDS", 0)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def run(out: Path, run_id: str, segments: Segments, *, plain: tuple[str, ...] = ("features", "scores")) -> Manifest:
+    manifest = stage(out, run_id, segments, plain=plain)
+    publish(layout.work_folder(out, run_id), out, manifest)
+    return manifest
+
+
+def assert_published(out: Path, manifest: Manifest, segments: Segments) -> None:
+    assert read_segments(out) == as_read(segments)
+    assert read_manifest(layout.manifest_path(out, manifest.as_of)) == manifest
+    for table in manifest.tables:
+        verify_table(out, table, deep=True)
+    names = {table.name for table in manifest.tables}
+    assert {name for name in layout.TABLES if layout.table_folder(out, name, manifest.as_of).exists()} == names
+    assert list((out / "_work").iterdir()) == []
+
+
+def test_a_first_run_and_the_next(tmp_path: Path) -> None:
+    assert_published(tmp_path, run(tmp_path, "a", RUN_A), RUN_A)
+    assert_published(tmp_path, run(tmp_path, "b", RUN_B), RUN_B)
+
+
+def test_the_same_run_twice_gives_the_same_tree(tmp_path: Path) -> None:
+    run(tmp_path, "a", RUN_A)
+    first = tree(tmp_path)
+    run(tmp_path, "a", RUN_A)
+    assert tree(tmp_path) == first
+
+
+def test_a_rerun_repairs_a_damaged_table(tmp_path: Path) -> None:
+    manifest = run(tmp_path, "a", RUN_A)
+    path = tmp_path / manifest.tables[0].records[0].path
+    path.write_bytes(bytes(path.stat().st_size))
+    assert_published(tmp_path, run(tmp_path, "a", RUN_A), RUN_A)
+
+
+def test_other_dates_and_files_stay(tmp_path: Path) -> None:
+    other = stage(tmp_path, "other", RUN_B, as_of=date(2017, 12, 31))
+    publish(layout.work_folder(tmp_path, "other"), tmp_path, other)
+    durable_text("bundle", layout.bundles_folder(tmp_path) / "b1" / "bundle.json")
+    before = tree(tmp_path)
+    run(tmp_path, "a", RUN_A)
+    assert before.items() <= tree(tmp_path).items()
+
+
+def test_a_table_that_the_run_no_longer_has_is_removed(tmp_path: Path) -> None:
+    run(tmp_path, "a", RUN_A, plain=("rejects", "features", "scores", "memberships"))
+    assert_published(tmp_path, run(tmp_path, "b", RUN_B, plain=("features",)), RUN_B)
+    assert_published(tmp_path, run(tmp_path, "c", RUN_A, plain=("features", "rejects")), RUN_A)
+
+
+def test_segments_are_switched_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "a", RUN_A)
+    switched: list[str] = []
+    monkeypatch.setattr(module, "exchange", lambda staged, live: switched.append(live.parent.name))
+    run(tmp_path, "b", RUN_B)
+    assert switched == ["features", "scores", "segments"]
+
+
+def test_what_killed_attempts_left_is_swept(tmp_path: Path) -> None:
+    manifest = stage(tmp_path, "a", RUN_A)
+    work = layout.work_folder(tmp_path, "a")
+    temporary, handle = disk.create_temporary(work / manifest.tables[0].records[0].path)
+    handle.close()
+    publish(work, tmp_path, manifest)
+    assert_published(tmp_path, manifest, RUN_A)
+    assert not temporary.exists()
+
+
+def late_file(out: Path, manifest: Manifest) -> Manifest:
+    stage_plain(out, manifest.run_id, "features", [9])
+    return manifest
+
+
+def lost_file(out: Path, manifest: Manifest) -> Manifest:
+    (layout.work_folder(out, manifest.run_id) / manifest.tables[0].records[0].path).unlink()
+    return manifest
+
+
+def wrong_date(out: Path, manifest: Manifest) -> Manifest:
+    return replace(manifest, as_of=date(2018, 1, 2))
+
+
+@pytest.mark.parametrize("fault", [late_file, lost_file, wrong_date])
+def test_staged_tables_that_do_not_match_are_not_published(
+    tmp_path: Path, fault: Callable[[Path, Manifest], Manifest]
+) -> None:
+    run(tmp_path, "a", RUN_A)
+    published = tree(tmp_path)
+    manifest = fault(tmp_path, stage(tmp_path, "b", RUN_B))
+    with pytest.raises(IntegrityError):
+        publish(layout.work_folder(tmp_path, "b"), tmp_path, manifest)
+    assert recover(tmp_path) == ()
+    assert tree(tmp_path) == published
+
+
+def test_deep_reads_the_bytes(tmp_path: Path) -> None:
+    manifest = stage(tmp_path, "a", RUN_A)
+    work = layout.work_folder(tmp_path, "a")
+    path = work / manifest.tables[0].records[0].path
+    content = bytearray(path.read_bytes())
+    content[5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        publish(work, tmp_path, manifest, deep=True)
+
+
+def test_staging_must_be_where_recovery_looks(tmp_path: Path) -> None:
+    manifest = stage(tmp_path, "a", RUN_A)
+    with pytest.raises(ValueError, match="staging"):
+        publish(tmp_path / "elsewhere", tmp_path, manifest)
+
+
+def test_recover_with_nothing_to_do(tmp_path: Path) -> None:
+    assert recover(tmp_path / "none") == ()
+    assert not (tmp_path / "none").exists()
+    run(tmp_path, "a", RUN_A)
+    before = tree(tmp_path)
+    assert recover(tmp_path) == ()
+    assert tree(tmp_path) == before
+
+
+def test_recover_removes_what_did_not_come_to_publish(tmp_path: Path) -> None:
+    run(tmp_path, "a", RUN_A)
+    before = tree(tmp_path)
+    stage(tmp_path, "b", RUN_B)
+    for folder in (tmp_path / "_work", tmp_path / "_manifests", tmp_path / "_work" / "b" / "segments"):
+        disk.create_temporary(folder / "x.json")[1].close()
+    assert recover(tmp_path) == ()
+    assert tree(tmp_path) == before
+
+
+def crash(work: Callable[[], object], at: int) -> list[str]:
+    """The effects of `work`, which dies before the one with number `at`: neither that nor any later one happens."""
+    attempted: list[str] = []
+
+    def watched(name: str, effect: Callable[..., object]) -> Callable[..., object]:
+        def either(*arguments: object) -> object:
+            attempted.append(name)
+            if len(attempted) > at:
+                raise DiedError
+            return effect(*arguments)
+
+        return either
+
+    with pytest.MonkeyPatch.context() as patch, suppress(DiedError):
+        for owner, names in ((disk, EFFECTS), (exchange_module, ("_swap",))):
+            for name in names:
+                patch.setattr(owner, name, watched(name, getattr(owner, name)))
+        work()
+    return attempted
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_every_crash_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool) -> None:
+    if not atomic:
+        monkeypatch.setattr(exchange_module, "_swap", lambda *_: False)
+    outcomes = set()
+    for point in range(1000):
+        out = tmp_path / str(point)
+        old = run(out, "a", RUN_A, plain=("features", "rejects"))
+        new = stage(out, "b", RUN_B, plain=("features", "scores"))
+        attempted = crash(lambda out=out, new=new: publish(layout.work_folder(out, "b"), out, new), point)
+        seen = read_segments(out)
+        assert seen in (as_read(RUN_A), as_read(RUN_B)) or (not atomic and seen == {}), attempted
+        begun = (layout.work_folder(out, "b") / "commit.json").exists()
+        assert recover(out) == (("b",) if begun else ())
+        finished = read_manifest(layout.manifest_path(out, AS_OF)) == new
+        assert finished >= begun
+        assert_published(out, *((new, RUN_B) if finished else (old, RUN_A)))
+        outcomes.add((begun, finished))
+        if len(attempted) <= point:
+            break
+    assert attempted.count("rename") == (4 if atomic else 8)
+    assert outcomes == {(False, False), (True, True), (False, True)}
+
+
+def test_crashes_while_recovering(tmp_path: Path) -> None:
+    for point in range(1000):
+        out = tmp_path / str(point)
+        run(out, "a", RUN_A, plain=("features", "rejects"))
+        new = stage(out, "b", RUN_B, plain=("features", "scores"))
+        # In the middle: the features are switched, the segments are not.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_switch", fail_at_segments(module._switch))
+            with pytest.raises(DiedError):
+                publish(layout.work_folder(out, "b"), out, new)
+        attempted = crash(lambda out=out: recover(out), point)
+        assert read_segments(out) in (as_read(RUN_A), as_read(RUN_B)), attempted
+        recover(out)
+        assert_published(out, new, RUN_B)
+        if len(attempted) <= point:
+            break
+    assert "_swap" in attempted
+    assert "remove_tree" in attempted
+
+
+def fail_at_segments(switch: Callable[..., None]) -> Callable[..., None]:
+    def until_segments(work: Path, out: Path, table: object) -> None:
+        if table.name == "segments":
+            raise DiedError
+        switch(work, out, table)
+
+    return until_segments
+
+
+def test_a_publish_that_cannot_be_completed_is_named(tmp_path: Path) -> None:
+    run(tmp_path, "a", RUN_A)
+    new = stage(tmp_path, "b", RUN_B)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_switch", fail_at_segments(module._switch))
+        with pytest.raises(DiedError):
+            publish(layout.work_folder(tmp_path, "b"), tmp_path, new)
+    (layout.work_folder(tmp_path, "b") / new.tables[0].records[0].path).unlink()
+    with pytest.raises(IntegrityError, match="missing: segments/") as caught:
+        recover(tmp_path)
+    assert caught.value.code == "publish-incomplete"
+    assert read_segments(tmp_path) == as_read(RUN_A)
+
+
+def test_an_intent_that_cannot_be_read_is_not_thrown_away(tmp_path: Path) -> None:
+    durable_text("{", layout.work_folder(tmp_path, "b") / "commit.json")
+    with pytest.raises(IntegrityError, match=r"commit\.json"):
+        recover(tmp_path)
+    assert (layout.work_folder(tmp_path, "b") / "commit.json").exists()
+
+
+def test_a_read_only_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "a", RUN_A)
+    manifest = stage(tmp_path, "b", RUN_B)
+
+    def refuse(*_: Path) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange_module, "_swap", refuse)
+        with pytest.raises(ConfigError, match="Read-only"):
+            publish(layout.work_folder(tmp_path, "b"), tmp_path, manifest)
+    assert recover(tmp_path) == ("b",)
+    assert_published(tmp_path, manifest, RUN_B)
+
+
+def test_a_zombie_attempt_changes_nothing(tmp_path: Path) -> None:
+    manifest = run(tmp_path, "a", RUN_A)
+    published = tree(tmp_path)
+    root = layout.work_folder(tmp_path, "a")
+    folder = layout.partition_folder(layout.table_folder(root, "segments", AS_OF), "segment", "loyal")
+    durable_parquet(users([1, 2, 3]), folder, "part-0", root=root)
+    assert read_segments(tmp_path) == as_read(RUN_A)
+    recover(tmp_path)
+    assert tree(tmp_path) == published
+    assert_published(tmp_path, manifest, RUN_A)
+
+
+def test_new_partitions_are_announced_before_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "a", RUN_A)
+    folders: list[set[str]] = []
+    live = layout.table_folder(tmp_path, "segments", AS_OF)
+    monkeypatch.setattr(module.time, "sleep", lambda _: folders.append({path.name for path in live.iterdir()}))
+    run(tmp_path, "b", RUN_B)
+    assert folders == [as_read(RUN_A).keys() | as_read(RUN_B).keys()]
+    assert {path.name for path in live.iterdir()} == as_read(RUN_B).keys()
+    run(tmp_path, "c", RUN_B)
+    assert len(folders) == 1
+
+
+def test_a_reader_beside_many_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTING_SECONDS", 0.05)
+    run(tmp_path, "a", RUN_A)
+    stop = threading.Event()
+    seen: list[dict[str, list[int]]] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append(read_segments(tmp_path))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(8):
+        run(tmp_path, f"r{number}", RUN_A if number % 2 else RUN_B)
+    stop.set()
+    reader.join()
+    assert len(seen) > 20
+    assert [one for one in seen if one not in (as_read(RUN_A), as_read(RUN_B))] == []
