@@ -193,7 +193,7 @@ class Target(Section):
 class Model(Section):
     """How the propensity models are trained (LightGBM)."""
 
-    trees: int = Field(200, ge=1, le=10_000)
+    trees: int = Field(100, ge=1, le=10_000)
     """Boosting rounds."""
     learning_rate: float = Field(0.05, gt=0, le=1)
     """Shrinkage of each tree."""
@@ -201,7 +201,7 @@ class Model(Section):
     """Leaves per tree at most."""
     min_rows_per_leaf: int = Field(50, ge=1)
     """Training rows per leaf at least."""
-    train_anchors: int = Field(3, ge=1, le=100)
+    train_anchors: int = Field(6, ge=1, le=100)
     """Training dates, spaced by the horizon, before the validation date."""
     max_rows: int = Field(1_000_000, ge=100)
     """Training rows above this are sampled by user, stably."""

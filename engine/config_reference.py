@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args, get_origin
+from typing import TYPE_CHECKING, get_args, get_origin
 
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from engine.config import Config, Section, Sql, Value
 from engine.config_keys import choices, describe
 from engine.toml_text import toml_value
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _INTRODUCTION = """# Configuration
 
@@ -63,8 +65,8 @@ def _is_array(field: FieldInfo) -> bool:
 
 
 def _limits(field: FieldInfo) -> str:
-    limits = {sign: getattr(rule, name) for rule in field.metadata for name, sign in _SIGNS.items() if hasattr(rule, name)}
-    return "".join(f", {sign} {limit:,}" for sign, limit in limits.items())
+    rules = ((sign, getattr(rule, name, None)) for rule in field.metadata for name, sign in _SIGNS.items())
+    return "".join(f", {sign} {limit:,}" for sign, limit in rules if limit is not None)
 
 
 def _default(field: FieldInfo) -> str:

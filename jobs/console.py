@@ -70,9 +70,9 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Aligned columns on stdout; integers to the right, with separators of thousands."""
+    """Aligned columns on stdout; numbers to the right, with separators of thousands."""
     cells = [[_cell(value) for value in row] for row in rows]
-    right = [all(isinstance(row[i], int) for row in rows) and bool(rows) for i in range(len(headers))]
+    right = [all(isinstance(row[i], int | float) for row in rows) and bool(rows) for i in range(len(headers))]
     widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
     for line in [list(headers), *cells]:
         padded = (
@@ -165,4 +165,6 @@ def _coloured(stream: TextIO, colour: str, text: str) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}"
     return clean(str(value)).replace("\n", " ")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from engine.progress import Progress, ProgressEvent
+
+if TYPE_CHECKING:
+    from rich.progress import Task
 
 SECONDS_BEFORE_SHOWN = 1.0
 
@@ -25,7 +29,7 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress | None]:
         """Only the stages that have taken longer than a second."""
 
         def get_renderables(self) -> Iterator[RenderableType]:
-            slow = [task for task in self.tasks if (task.elapsed or 0.0) >= SECONDS_BEFORE_SHOWN]
+            slow = [task for task in self.tasks if _seconds(task) >= SECONDS_BEFORE_SHOWN]
             if slow:
                 yield self.make_tasks_table(slow)
 
@@ -46,3 +50,8 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress | None]:
             bars.update(stages[event.stage], completed=event.done, total=event.total)
 
         yield show
+
+
+def _seconds(task: Task) -> float:
+    """How long a stage has taken, or took in the end."""
+    return (task.elapsed if task.finished_time is None else task.finished_time) or 0.0

@@ -103,9 +103,14 @@ def print_summary(record: RunRecord) -> None:
     answer = record.to_dict()
     write(sys.stdout, f"run {answer['run_id']}" + (f" as of {answer['as_of']}" if answer["as_of"] else ""))
     counts, tables, timings = answer["counts"], answer["tables"], answer["timings"]
-    if counts:
+    groups = {name: group for name, group in counts.items() if _is_grouped(group)}
+    plain = {name: value for name, value in counts.items() if name not in groups}
+    if plain:
         write(sys.stdout, "")
-        print_table(("count", "rows"), list(_flat(counts)))
+        print_table(("count", ""), list(_flat(plain)))
+    for name, group in groups.items():
+        write(sys.stdout, "")
+        _print_group(name, group)
     if tables:
         write(sys.stdout, "")
         rows = [
@@ -120,8 +125,20 @@ def print_summary(record: RunRecord) -> None:
         write(sys.stdout, f"\ntime   {listed}")
 
 
+def _is_grouped(value: object) -> bool:
+    """Whether a count is a table: the same numbers for each of several names."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(inner, dict) for inner in value.values())
+
+
+def _print_group(name: str, group: dict[str, dict[str, object]]) -> None:
+    columns = list(dict.fromkeys(key for inner in group.values() for key in inner))
+    shown = [key for key in columns if not any(isinstance(inner.get(key), list | dict) for inner in group.values())]
+    rows = [(member, *(inner.get(key, "") for key in shown)) for member, inner in group.items()]
+    print_table((name, *(key.replace("_", " ") for key in shown)), rows)
+
+
 def _flat(values: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested counts as rows: `source.purchases.kept`."""
+    """Nested counts as rows: `rows.kept`."""
     if not isinstance(values, dict):
         yield prefix, values
         return

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from engine.config import Config
 from engine.config_file import config_hash, load_config, parse_assignments
 from engine.config_reference import reference
 from engine.errors import ConfigError
+
+Write = Callable[..., Path]
 
 MINIMAL = """\
 [[sources]]
@@ -23,7 +26,7 @@ event_time = "date"
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Write:
     def write(text: str, name: str = "tamis.toml") -> Path:
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
@@ -70,7 +73,7 @@ def failure(path: Path, *assignments: str) -> ConfigError:
         ("", None, "contacts", None, "default"),
     ],
 )
-def test_precedence(write, in_file: str, assignment: str | None, key: str, value: object, origin: str) -> None:
+def test_precedence(write: Write, in_file: str, assignment: str | None, key: str, value: object, origin: str) -> None:
     path = write(f"{in_file}\n{MINIMAL}")
     loaded = load_config(path, overrides=parse_assignments([assignment] if assignment else []))
     assert loaded.values[key] == value
@@ -78,13 +81,13 @@ def test_precedence(write, in_file: str, assignment: str | None, key: str, value
     assert loaded.origins[key] == origin.replace("FILE", str(path))
 
 
-def test_the_last_override_wins(write) -> None:
+def test_the_last_override_wins(write: Write) -> None:
     path = write(MINIMAL)
     assert load_config(path, overrides=[("seed", 1), ("seed", 2)]).config.seed == 2
     assert load_config(path, overrides={"seed": 3}).config.seed == 3
 
 
-def test_origins_name_every_effective_value(write) -> None:
+def test_origins_name_every_effective_value(write: Write) -> None:
     loaded = load_config(write(MINIMAL))
     assert list(loaded.origins) == list(loaded.values)
     assert loaded.origins["sources.shop.columns.event_type"].endswith("tamis.toml:6")
@@ -93,13 +96,13 @@ def test_origins_name_every_effective_value(write) -> None:
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_files_from_windows(write, tmp_path: Path, start: str, ends: str) -> None:
+def test_files_from_windows(write: Write, tmp_path: Path, start: str, ends: str) -> None:
     path = tmp_path / "tamis.toml"
     path.write_bytes((start + MINIMAL.replace("\n", ends)).encode())
     assert load_config(path).origins["sources.shop.name"] == f"{path}:2"
 
 
-def test_relative_paths(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "conf").mkdir()
@@ -117,7 +120,7 @@ def test_relative_paths(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert load_config(Path("conf/tamis.toml")).config.out == str(conf / "out")
 
 
-def test_all_mistakes_at_once(write) -> None:
+def test_all_mistakes_at_once(write: Write) -> None:
     path = write(
         """\
 timezone = "Europe/Pari"
@@ -154,19 +157,27 @@ name = "vip"
         "  command line: targets.x: no such entry (there are: É t)",
         "  command line: seed.x: seed is no table but True",
         "  command line: clusters.k_min: expected a whole number, got 'x'",
-        "  command line: execution.nodes: unknown key (known: executor, address, rows_per_task, cpus_per_task, "
-        "task_timeout_seconds, retries)",
-        "  line 1: timezone: expected an IANA time zone such as 'Europe/Paris' or 'UTC', got 'Europe/Pari' "
-        "(did you mean 'Europe/Paris', 'Europe/Madrid' or 'Europe/Riga'?)",
+        (
+            "  command line: execution.nodes: unknown key (known: executor, address, rows_per_task, cpus_per_task, "
+            "task_timeout_seconds, retries)"
+        ),
+        (
+            "  line 1: timezone: expected an IANA time zone such as 'Europe/Paris' or 'UTC', got 'Europe/Pari' "
+            "(did you mean 'Europe/Paris', 'Europe/Madrid' or 'Europe/Riga'?)"
+        ),
         "  line 2: seed: expected a whole number, got true",
         "  line 3: segmnts: unknown key (did you mean 'segments' or 'events'?)",
         "  line 4: out: expected text that is not empty, got ''",
         "  line 8: sources.shop.tz: unknown key (known: name, path, columns, where, timezone, time_unit, same_id)",
         '  line 10: sources.shop.columns.user_id: expected text or { sql = "…" }, got 5',
-        '  line 11: sources.shop.columns.event_type: expected text or { sql = "…" } or { value = … }, '
-        'got {"valu": "p"}',
-        "  line 14: targets.\"É t\".name: expected text of letters a-z, digits and '_' that begins with a letter, "
-        "got 'É t'",
+        (
+            '  line 11: sources.shop.columns.event_type: expected text or { sql = "…" } or { value = … }, '
+            'got {"valu": "p"}'
+        ),
+        (
+            "  line 14: targets.\"É t\".name: expected text of letters a-z, digits and '_' that begins with a letter, "
+            "got 'É t'"
+        ),
         "  line 16: targets.\"É t\".horizon_day: unknown key (did you mean 'horizon_days'?)",
         "  line 18: model.trees: expected a whole number, got '5'",
         "  line 19: model.learning_rate: expected a number of at most 1, got 2",
@@ -191,15 +202,15 @@ name = "vip"
         (MINIMAL + "[events]\ntypes = ['a', 2]\n", "line 9: events.types.1: expected text, got 2"),
     ],
 )
-def test_single_mistakes(write, text: str, expected: str) -> None:
+def test_single_mistakes(write: Write, text: str, expected: str) -> None:
     assert expected in failure(write(text)).message
 
 
 @pytest.mark.parametrize(
     ("content", "code", "expected"),
     [
-        (b"x = ", "config-not-toml", "line 1"),
-        (b"a = 1\na = 2", "config-not-toml", "line 2"),
+        (b"x = \n", "config-not-toml", "line 1"),
+        (b"a = 1\na = 2\n", "config-not-toml", "line 2"),
         (b"name = '\xe9t\xe9'", "config-not-toml", "0xe9 at position 8"),
     ],
 )
@@ -223,7 +234,7 @@ def test_malformed_assignments_are_named_together() -> None:
     assert caught.value.code == "config-assignment"
 
 
-def test_hash_changes_with_what_changes_numbers(write) -> None:
+def test_hash_changes_with_what_changes_numbers(write: Write) -> None:
     path = write(MINIMAL)
 
     def hashed(*assignments: str) -> str:
@@ -241,7 +252,7 @@ def test_hash_changes_with_what_changes_numbers(write) -> None:
     assert len({hashed(*assignments) for assignments in [(), *other]}) == 1 + len(other)
 
 
-def test_hash_does_not_change_between_versions(write) -> None:
+def test_hash_does_not_change_between_versions(write: Write) -> None:
     config = Config.model_validate(tomllib.loads(MINIMAL))
     settings = config.model_dump(mode="json")
     assert settings["execution"].keys() >= {"rows_per_task"}

@@ -14,6 +14,7 @@ import polars as pl
 from engine.config import Source, Sql, Value
 from engine.errors import DataError
 from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, TIME
+from engine.sql_text import row_problems
 from engine.suggest import did_you_mean
 
 REJECT = "__reject"
@@ -93,6 +94,10 @@ def _resolve(
             problems.append(f"  {name}: no column {entry!r} in the files{did_you_mean(entry, schema)}")
             return None
         return pl.col(entry), schema[entry]
+    refused = row_problems(entry.sql)
+    if refused:
+        problems.extend(f"  {name}: {refusal}: {entry.sql}" for refusal in refused)
+        return None
     try:
         expression = pl.sql_expr(entry.sql)
         unknown = [column for column in dict.fromkeys(expression.meta.root_names()) if column not in schema]

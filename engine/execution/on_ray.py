@@ -152,7 +152,8 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
 
 def _connect(execution: Execution) -> None:
     address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
-    variables = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES}
+    # Waiting OpenMP threads that spin take the processor from the other tasks.
+    variables = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | {"OMP_WAIT_POLICY": "passive"}
     local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
     try:
         ray.init(

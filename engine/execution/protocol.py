@@ -12,9 +12,15 @@ R = TypeVar("R")
 class Executor(Protocol):
     """Runs independent tasks: each reads files, writes files and returns a small record."""
 
-    name: str
-    threads: int
-    """Threads a task may use (Polars, LightGBM, BLAS)."""
+    @property
+    def name(self) -> str:
+        """`local` or `ray`."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Threads a task may use (Polars, LightGBM, BLAS)."""
+        ...
 
     def map(
         self,

@@ -12,7 +12,7 @@ import polars as pl
 from engine.config import Target
 from engine.errors import ConfigError
 from engine.events.schema import FILTERABLE
-from engine.suggest import did_you_mean
+from engine.sql_text import read_rule
 
 
 def target_condition(target: Target, currency_digits: int) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -25,26 +25,24 @@ def target_condition(target: Target, currency_digits: int) -> tuple[pl.Expr, tup
     """
     if target.where is None:
         return pl.lit(value=True), ()
-    schema = {**FILTERABLE, "amount": pl.Float64()}
-    try:
-        expression = pl.sql_expr(target.where)
-        columns = tuple(dict.fromkeys(expression.meta.root_names()))
-        unknown = [name for name in columns if name not in schema]
-        if unknown:
-            listed = ", ".join(f"{name!r}{did_you_mean(name, schema)}" for name in unknown)
-            problem = f"no event column {listed}"
-        else:
+    schema: dict[str, pl.DataType] = {**FILTERABLE, "amount": pl.Float64()}
+    read = read_rule(target.where, schema)
+    problems = list(read.problems)
+    expression = pl.lit(value=True)
+    if not problems:
+        try:
+            expression = pl.sql_expr(read.sql)
             dtype = pl.DataFrame(schema=schema).select(expression.alias("_")).schema["_"]
-            problem = "" if dtype == pl.Boolean else f"expected a condition, got {dtype}"
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        problem = str(error).splitlines()[0]
-    if problem:
+            problems = [] if dtype == pl.Boolean else [f"expected a condition (true or false), got {dtype}"]
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            problems = [str(error).splitlines()[0]]
+    if problems:
         raise ConfigError(
-            f"targets.{target.name}.where: {problem}: {target.where}",
+            f"targets.{target.name}.where: {'; '.join(problems)}: {target.where}",
             code="target-where",
             hint="Columns: " + ", ".join(schema),
         )
-    return expression.fill_null(value=False), columns
+    return expression.fill_null(value=False), tuple(sorted(read.columns))
 
 
 def positives(

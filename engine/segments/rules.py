@@ -2,7 +2,7 @@
 
 A rule holds when its condition is true. NULL is not true: `region = 'Bretagne'` and `NOT region = 'Bretagne'` both
 leave out a user without region. NaN in a column counts as NULL. Text is compared exactly, the text of the rule being
-normalised to Unicode NFC; `LIKE` and `ILIKE` take patterns. `engine.segments.rule_text` has the words of the language;
+normalised to Unicode NFC; `LIKE` and `ILIKE` take patterns. `engine.sql_text` has the words of the language;
 here the conditions are typed and evaluated by Polars.
 """
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from engine.config import Segment
 from engine.errors import ConfigError
-from engine.segments.rule_text import FUNCTIONS, read_rule
+from engine.sql_text import FUNCTIONS, read_rule
 
 # A panic inside Polars is a BaseException.
 _REFUSALS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)

@@ -76,6 +76,22 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
         message = f"stem must be letters, digits, '_', '-' and '.', got {stem!r}"
         raise ValueError(message)
 
+    def name(sha256: str) -> Path:
+        return folder / f"{stem}-{sha256[:_NAMED_DIGITS]}.parquet"
+
+    disk.make_folder(folder)
+    path, sha256, size = _write_and_rename(folder / f"{stem}.parquet", _parquet_writer(frame), name)
+    return FileRecord(path=path.relative_to(root).as_posix(), rows=frame.height, bytes=size, sha256=sha256)
+
+
+def durable_parquet_at(frame: pl.DataFrame, path: Path) -> None:
+    """Writes `frame` to `path`, in place of what is there; for files whose name others know. The folder is synced too."""
+    disk.make_folder(path.parent)
+    _write_and_rename(path, _parquet_writer(frame), lambda _: path)
+    disk.sync_folder(path.parent)
+
+
+def _parquet_writer(frame: pl.DataFrame) -> Callable[[_HashingWriter], None]:
     def write(writer: _HashingWriter) -> None:
         # Chunks and their borders would show in the file.
         frame.rechunk().write_parquet(
@@ -86,12 +102,7 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
             row_group_size=ROW_GROUP_ROWS,
         )
 
-    def name(sha256: str) -> Path:
-        return folder / f"{stem}-{sha256[:_NAMED_DIGITS]}.parquet"
-
-    disk.make_folder(folder)
-    path, sha256, size = _write_and_rename(folder / f"{stem}.parquet", write, name)
-    return FileRecord(path=path.relative_to(root).as_posix(), rows=frame.height, bytes=size, sha256=sha256)
+    return write
 
 
 def durable_bytes(content: bytes, path: Path) -> str:

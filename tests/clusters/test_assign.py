@@ -78,7 +78,7 @@ def test_an_empty_frame_has_an_empty_result_of_the_same_types(clustering: Cluste
 
 def test_missing_and_wrong_columns_are_refused_even_without_rows(clustering: Clustering) -> None:
     frame = users().clear().drop("orders").with_columns(pl.lit("x").alias("spend_minor"))
-    with pytest.raises(DataError, match="2 of 3 .*'orders' is not there; 'spend_minor' must be numeric, got String"):
+    with pytest.raises(DataError, match=r"2 of 3 .*'orders' is not there; 'spend_minor' must be numeric, got String"):
         assign(frame, clustering)
 
 

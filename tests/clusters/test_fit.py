@@ -30,7 +30,7 @@ def customers(n: int = 900, seed: int = 0) -> pl.DataFrame:
 
 def test_planted_customers_are_told_apart_and_ordered_by_spend() -> None:
     frame = customers()
-    fitted = fit_clusters(frame, FEATURES, k_min=2, k_max=6, seed=1, order_by="spend_minor")
+    fitted = fit_clusters(frame, FEATURES, k_min=3, k_max=6, seed=1, order_by="spend_minor")
     assert fitted.choice.k == 3
     means = (
         frame.with_columns(assign(frame, fitted.clustering))

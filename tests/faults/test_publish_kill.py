@@ -49,7 +49,7 @@ def test_a_reader_sees_one_complete_run_whenever_the_publisher_is_killed(tmp_pat
         for kill in range(KILLS):
             publisher.stdin.write(f"{tmp_path}\n")
             child = int(publisher.stdout.readline())
-            time.sleep(moments.uniform(0.01, 0.1 + kill / 75))
+            time.sleep(moments.uniform(0.01, 0.05 + kill / 100))
             os.kill(child, signal.SIGKILL)
             assert int(publisher.stdout.readline()) == -signal.SIGKILL, f"the publisher failed by itself, seed {seed}"
             with writer_lock(tmp_path, "after the kill"):

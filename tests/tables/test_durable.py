@@ -18,7 +18,14 @@ from polars.testing import assert_frame_equal
 
 from engine.errors import ConfigError, ResourceError
 from engine.tables import disk
-from engine.tables.durable import durable_bytes, durable_json, durable_parquet, durable_text, sha256_of
+from engine.tables.durable import (
+    durable_bytes,
+    durable_json,
+    durable_parquet,
+    durable_parquet_at,
+    durable_text,
+    sha256_of,
+)
 
 FRAME = pl.DataFrame({"user_id": ["a", "b", None], "amount": [1, None, 3]}, {"user_id": pl.String, "amount": pl.Int64})
 
@@ -107,6 +114,14 @@ def test_text_and_bytes_replace_what_is_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_named_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.parquet"
+    for frame in (FRAME, FRAME[:1]):
+        durable_parquet_at(frame, path)
+        assert_frame_equal(pl.read_parquet(path), frame)
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.parquet"]
+
+
 def test_the_order_of_effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for name in ("create_temporary", "sync_file", "rename", "sync_folder"):
@@ -117,6 +132,9 @@ def test_the_order_of_effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     calls.clear()
     durable_parquet(FRAME, tmp_path, "part-0", root=tmp_path)
     assert calls == ["create_temporary", "sync_file", "rename"]
+    calls.clear()
+    durable_parquet_at(FRAME, tmp_path / "named.parquet")
+    assert calls == ["create_temporary", "sync_file", "rename", "sync_folder"]
 
 
 @pytest.mark.parametrize("effect", ["create_temporary", "sync_file", "rename"])

@@ -80,6 +80,50 @@ def test_a_rerun_repairs_a_damaged_table(tmp_path: Path) -> None:
     assert_published(tmp_path, run(tmp_path, "a", RUN_A), RUN_A)
 
 
+def test_what_is_on_stable_storage_before_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "a", RUN_A)
+    work = layout.work_folder(tmp_path, "b")
+    manifest = stage(tmp_path, "b", RUN_B)
+    staged = {path for path in work.rglob("*") if path.is_dir()}
+    steps: list[tuple[str, Path]] = []
+
+    def note(name: str, effect: Callable[..., object]) -> Callable[..., object]:
+        def noting(*arguments: Path) -> object:
+            steps.append((name, arguments[-1]))
+            return effect(*arguments)
+
+        return noting
+
+    for name in ("sync_folder", "rename", "remove_file", "remove_tree"):
+        monkeypatch.setattr(disk, name, note(name, getattr(disk, name)))
+    monkeypatch.setattr(exchange_module, "_swap", note("swap", exchange_module._swap))
+    publish(work, tmp_path, manifest)
+
+    def live(table: str) -> Path:
+        return layout.table_folder(tmp_path, table, AS_OF)
+
+    intent = steps.index(("rename", work / "commit.json"))
+    assert {path for name, path in steps[:intent] if name == "sync_folder"} >= {*staged, work, work.parent, tmp_path}
+    assert steps[intent:] == [
+        ("rename", work / "commit.json"),
+        ("sync_folder", work),
+        ("swap", live("features")),
+        ("sync_folder", work / "features"),
+        ("sync_folder", live("features").parent),
+        ("swap", live("scores")),
+        ("sync_folder", work / "scores"),
+        ("sync_folder", live("scores").parent),
+        ("swap", live("segments")),
+        ("sync_folder", work / "segments"),
+        ("sync_folder", live("segments").parent),
+        ("rename", layout.manifest_path(tmp_path, AS_OF)),
+        ("sync_folder", layout.manifests_folder(tmp_path)),
+        ("remove_file", work / "commit.json"),
+        ("sync_folder", work),
+        ("remove_tree", work),
+    ]
+
+
 def test_other_dates_and_files_stay(tmp_path: Path) -> None:
     other = stage(tmp_path, "other", RUN_B, as_of=date(2017, 12, 31))
     publish(layout.work_folder(tmp_path, "other"), tmp_path, other)
@@ -217,7 +261,7 @@ def test_every_crash_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atom
         outcomes.add((begun, finished))
         if len(attempted) <= point:
             break
-    assert attempted.count("rename") == (4 if atomic else 8)
+    assert attempted.count("rename") == (4 if atomic else 10)
     assert outcomes == {(False, False), (True, True), (False, True)}
 
 

