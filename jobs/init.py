@@ -44,7 +44,8 @@ def init(
     from datetime import timedelta
 
     from engine.config_file import load_config
-    from engine.events.inspect import draft_source, guess_roles, take_sample
+    from engine.events.inspect import draft_source, guess_roles
+    from engine.events.sample import take_sample
     from engine.events.starter import source_name, starter_config
     from engine.events.survey import survey_source
 

@@ -85,7 +85,7 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
 
 
 def durable_parquet_at(frame: pl.DataFrame, path: Path) -> None:
-    """Writes `frame` to `path`, in place of what is there; for files whose name others know. The folder is synced too."""
+    """Writes `frame` to `path` in place of what is there; for files whose name others know; the folder is synced."""
     disk.make_folder(path.parent)
     _write_and_rename(path, _parquet_writer(frame), lambda _: path)
     disk.sync_folder(path.parent)

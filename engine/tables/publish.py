@@ -95,11 +95,9 @@ def recover(out: Path) -> tuple[str, ...]:
     """
     completed = []
     for work in sorted(folder for folder in _entries(work_root(out)) if folder.is_dir()):
-        intent = work / _INTENT
-        if not intent.exists():
-            disk.remove_tree(work)
+        if discard(work):
             continue
-        manifest = read_manifest(intent)
+        manifest = read_manifest(work / _INTENT)
         _carry_out(work, out, manifest, _not_yet_switched(work, out, manifest))
         completed.append(manifest.run_id)
     for path in _entries(work_root(out)):
@@ -108,6 +106,21 @@ def recover(out: Path) -> tuple[str, ...]:
     for folder in (manifests_folder(out), bundles_folder(out)):
         sweep_temporary(folder)
     return tuple(completed)
+
+
+def discard(work: Path) -> bool:
+    """Removes a work folder, unless its publish has begun: then it stays for `recover`, which completes it.
+
+    Whatever ends a run early (an error, Ctrl-C) must come through here: to remove a folder with a `commit.json` would
+    leave the tables of two runs side by side for good.
+
+    Returns:
+        Whether the folder is gone.
+    """
+    if (work / _INTENT).exists():
+        return False
+    disk.remove_tree(work)
+    return True
 
 
 def sweep_temporary(folder: Path) -> None:

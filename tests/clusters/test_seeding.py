@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine.clusters.seeding import generator, plus_plus
+from engine.clusters.seeding import _draw, generator, plus_plus
 from engine.errors import DataError
 
 
@@ -22,12 +22,19 @@ def test_the_first_centroid_is_any_row_in_proportion_to_its_weight() -> None:
     assert seen[3.0] == pytest.approx(280, abs=40)
 
 
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53, 1.0])
+def test_rows_without_mass_are_never_drawn(uniform: float) -> None:
+    drawn = _draw(np.array([0.0, 0.1, 0.0, 0.2, 0.0]), np.array([uniform]))
+    assert drawn.tolist() == [1 if uniform == 0 else 3]
+
+
 def test_without_weights_every_row_can_be_first() -> None:
     assert set(first_rows(np.array([[0.0], [1.0], [2.0]]), None, 60)) == {0.0, 1.0, 2.0}
 
 
 def test_weights_draw_like_repeated_rows() -> None:
-    rows, weights = np.array([[0.0], [1.0], [5.0]]), np.array([3.0, 1.0, 2.0])
+    rows = np.array([[0.0], [1.0], [3.0], [4.0], [6.0], [9.0]])
+    weights = np.array([30.0, 1.0, 2.0, 1.0, 9.0, 1.0])
     repeated = np.repeat(rows, weights.astype(int), axis=0)
     for seed in range(50):
         ours = plus_plus(rows, 3, generator(seed), weights)

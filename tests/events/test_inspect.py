@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +8,8 @@ import pytest
 
 from engine.config import Sql, Value
 from engine.errors import DataError
-from engine.events.inspect import Draft, Sample, draft_source, guess_roles, take_sample
+from engine.events.inspect import Draft, draft_source, guess_roles
+from engine.events.sample import Sample, take_sample
 
 NOON = datetime(2026, 1, 1, 12)
 
@@ -179,31 +180,3 @@ def test_complete_journey() -> None:
     columns = source.columns
     assert (columns.user_id, columns.event_time) == ("household_id", "transaction_timestamp")
     assert (columns.event_id, columns.amount, source.same_id) == ("basket_id", "sales_value", "lines")
-
-
-def test_sample_of_many_files(tmp_path: Path) -> None:
-    for day in range(12):
-        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
-        target = tmp_path / f"day={date(2026, 1, 1) + timedelta(days=day)}"
-        target.mkdir()
-        pl.DataFrame({"user_id": [day], "ts": [at]}).write_parquet(target / "a.parquet")
-    taken = take_sample(str(tmp_path))
-    assert (taken.files, taken.total_rows) == (12, 12)
-    assert taken.rows.height == 5
-    assert set(taken.schema) == {"user_id", "ts", "day"}
-
-
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [(b"", "input-unreadable"), (b"PAR1 and no more", "input-unreadable"), (None, "events-empty")],
-)
-def test_files_without_events(tmp_path: Path, content: bytes | None, code: str) -> None:
-    path = tmp_path / "a.parquet"
-    if content is None:
-        pl.DataFrame(schema={"user_id": pl.Int64}).write_parquet(path)
-    else:
-        path.write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        take_sample(str(path))
-    assert caught.value.code == code
-    assert code == "events-empty" or str(path) in caught.value.message

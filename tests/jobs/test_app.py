@@ -96,9 +96,7 @@ def test_failures_are_objects_with_json(tamis: Tamis, folder: Path, arguments: t
 
 
 @pytest.mark.parametrize("kind", [DataError, HeldError, ConflictError, ResourceError, IntegrityError, TransientError])
-def test_each_kind_of_failure_has_its_exit_code(
-    tamis: Tamis, folder: Path, pipeline: SimpleNamespace, kind: type[TamisError]
-) -> None:
+def test_exit_code_of_each_kind(tamis: Tamis, folder: Path, pipeline: SimpleNamespace, kind: type[TamisError]) -> None:
     pipeline.error = kind("what\nand where", code="some-code", hint="do this")
     result = tamis("run", "--as-of", "2026-01-31")
     assert result.exit_code == kind.exit_code

@@ -17,7 +17,7 @@ from engine.tables import exchange as exchange_module
 from engine.tables import publish as module
 from engine.tables.durable import durable_parquet, durable_text
 from engine.tables.manifest import Manifest, read_manifest
-from engine.tables.publish import publish, recover
+from engine.tables.publish import discard, publish, recover
 from engine.tables.verify import verify_table
 from tests.tables.samples import (
     AS_OF,
@@ -292,6 +292,22 @@ def fail_at_segments(switch: Callable[..., None]) -> Callable[..., None]:
         switch(work, out, table)
 
     return until_segments
+
+
+def test_a_run_that_ends_early_discards_its_work_unless_it_is_being_published(tmp_path: Path) -> None:
+    run(tmp_path, "a", RUN_A)
+    new = stage(tmp_path, "b", RUN_B)
+    work = layout.work_folder(tmp_path, "b")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_switch", fail_at_segments(module._switch))
+        with pytest.raises(DiedError):
+            publish(work, tmp_path, new)
+    stage(tmp_path, "c", RUN_A)
+    assert discard(layout.work_folder(tmp_path, "c"))
+    assert not discard(work)
+    assert recover(tmp_path) == ("b",)
+    assert_published(tmp_path, new, RUN_B)
+    assert discard(work)
 
 
 def test_a_publish_that_cannot_be_completed_is_named(tmp_path: Path) -> None:
