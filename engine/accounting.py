@@ -60,8 +60,8 @@ def ingest_counts(total: IngestRecord) -> dict[str, Any]:
     for (source, rule), count in sorted(total.rejected.items()):
         rejected.setdefault(source, {})[rule] = count
     types: dict[str, int] = {}
-    for count in total.types:
-        types[count.event_type] = types.get(count.event_type, 0) + count.rows
+    for entry in total.types:
+        types[entry.event_type] = types.get(entry.event_type, 0) + entry.rows
     return {
         "sources": dict(sorted(total.read.items())),
         "rejected": rejected,
@@ -107,7 +107,8 @@ def segment_counts(buckets: Sequence[ScoreRecord], currency_digits: int) -> dict
     ordered = sorted(sizes.items(), key=lambda item: (-item[1].users, item[0]))
     minor = 10**currency_digits
     return {
-        name: {"users": size.users, "mean_spend": round(size.spent_minor / size.users / minor, 2)} for name, size in ordered
+        name: {"users": size.users, "mean_spend": round(size.spent_minor / size.users / minor, 2)}
+        for name, size in ordered
     }
 
 
@@ -149,7 +150,9 @@ def check_tables(tables: Sequence[TableRecord], users: int) -> None:
         IntegrityError: Users are missing or there twice.
     """
     rows = {table.name: table.rows for table in tables}
-    wrong = [f"{name} has {rows.get(name, 0)}" for name in ("features", "scores", "segments") if rows.get(name, 0) != users]
+    wrong = [
+        f"{name} has {rows.get(name, 0)}" for name in ("features", "scores", "segments") if rows.get(name, 0) != users
+    ]
     if wrong:
         raise IntegrityError(
             f"rows do not add up: {users} users, but {', '.join(wrong)}",

@@ -1,6 +1,6 @@
 """The bundle: what `fit` learns and `score` applies, as text and JSON, with a checksum of every file.
 
-    bundle.json            date, feature specification, RFM edges and map, engagement scale, contact attributes, versions
+    bundle.json            date, feature specification, RFM edges and map, engagement scale, attributes, versions
     clusters.json          preparation, centroids, the curve that k was chosen from
     targets/<name>/        model.txt (LightGBM's text) and model.json (features, dtypes, codes, metrics, check rows)
     files.json             sha256 of every file above; the bundle's id is the checksum of this list
@@ -26,6 +26,7 @@ from engine.errors import ConfigError, IntegrityError
 from engine.features.spec import FeatureSpec
 from engine.propensity.spec import ModelSpec
 from engine.propensity.train import TrainedModel
+from engine.segments.rfm_maps import SegmentMap
 from engine.segments.rfm_scores import RfmEdges
 from engine.tables import disk
 from engine.tables.durable import canonical_json, durable_json, durable_text, sha256_of
@@ -60,7 +61,7 @@ class Bundle:
     spec: FeatureSpec
     user_dtype: str
     rfm_edges: RfmEdges | None
-    segment_map: str
+    segment_map: SegmentMap
     engagement_full_at: int
     contacts: tuple[tuple[str, str], ...]
     clustering: Clustering | None

@@ -30,8 +30,8 @@ _DIGITS = 10
 def learning_hashes(config: Config) -> dict[str, str]:
     """A hash per part of the configuration that a bundle depends on.
 
-    Where the files lie is left out: a log that moved or grew is the same log. Segments, checks and execution are applied
-    after learning.
+    Where the files lie is left out: a log that moved or grew is the same log. Segments, checks and execution are
+    applied after learning.
     """
     hashes = {}
     for section in _LEARNT_FROM:
@@ -56,3 +56,8 @@ def run_identity(kind: str, as_of: date, fingerprints: Mapping[str, str]) -> str
     """
     text = json.dumps({**fingerprints, "tamis": version("tamis")}, sort_keys=True)
     return f"{kind}-{as_of.isoformat()}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+
+def run_mark(run_id: str) -> str:
+    """The part of a run's id that tells it from other runs of its date; stands in the names of its files."""
+    return run_id.rpartition("-")[2]

@@ -14,8 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.clusters.assign import Clustering
-from engine.clusters.choose import choose_k
-from engine.clusters.prepare import fit_preparation, to_matrix
+from engine.clusters.fit import fit_clusters
 from engine.config import Clusters, Model, Rfm, Target
 from engine.errors import DataError
 from engine.features.build import MONETARY_MINOR, build_features
@@ -132,11 +131,12 @@ class Scales:
 
 @dataclass(frozen=True)
 class ClustersTask:
-    """Learn clusters from the users at `as_of`, at most `settings.max_rows` of `users`."""
+    """Learn clusters from the users at `as_of`, at most `settings.max_rows` of `users`; ids fall with `order_by`."""
 
     files: tuple[str, ...]
     users: int
     features: tuple[str, ...]
+    order_by: str
     settings: Clusters
     seed: int
 
@@ -205,20 +205,22 @@ def _learn_scales(task: ScalesTask) -> Scales:
 
 def rfm_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns that RFM scores are learnt from and given to, under the names that `rfm_scores` expects."""
-    return frame.select("user_id", recency_days="rfm_recency_days", frequency="rfm_frequency", monetary_minor=MONETARY_MINOR)
+    return frame.select(
+        "user_id", recency_days="rfm_recency_days", frequency="rfm_frequency", monetary_minor=MONETARY_MINOR
+    )
 
 
 def _learn_clusters(task: ClustersTask) -> Clustered:
     frame = _sample(_scan(task.files), task.users, task.settings.max_rows).select("user_id", *task.features).collect()
-    matrix = to_matrix(frame.sort("user_id"), task.features)
-    preparation = fit_preparation(matrix, task.features)
-    choice = choose_k(preparation.apply(matrix), task.settings.k_min, task.settings.k_max, task.seed)
-    centroids = tuple(tuple(float(value) for value in row) for row in choice.fit.centroids)
+    settings = task.settings
+    fitted = fit_clusters(
+        frame, task.features, k_min=settings.k_min, k_max=settings.k_max, seed=task.seed, order_by=task.order_by
+    )
     curve = tuple(
         {"k": point.k, "silhouette": point.silhouette, "inertia": point.inertia, "smallest_share": point.smallest_share}
-        for point in choice.curve
+        for point in fitted.choice.curve
     )
-    return Clustered(Clustering(preparation, centroids), curve)
+    return Clustered(fitted.clustering, curve)
 
 
 def _learn_target(task: TargetTask) -> TrainedModel:

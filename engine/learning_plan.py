@@ -33,6 +33,15 @@ def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
     return tuple(name for name in chosen if name in known)
 
 
+def cluster_order(names: Sequence[str]) -> str:
+    """The feature by which cluster ids fall: what was spent, else what was bought or done, else the first."""
+    for mark in ("_amount_", "rfm_monetary", "_count_", "active_days_"):
+        for name in names:
+            if mark in name:
+                return name
+    return names[0]
+
+
 def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
     """The columns that models learn from, in order: every feature, and the contact attributes that are allowed."""
     allowed = () if config.contacts is None else config.contacts.model_columns
@@ -52,7 +61,9 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         if name not in features
     ]
     problems += [
-        f"  contacts: the attribute {name!r} has the name of a feature" for name in contacts if name in {*features, "user_id"}
+        f"  contacts: the attribute {name!r} has the name of a feature"
+        for name in contacts
+        if name in {*features, "user_id"}
     ]
     if problems:
         raise ConfigError(
@@ -105,7 +116,8 @@ def learn_tasks(
     tasks: list[LearnTask] = [ScalesTask(current, spec, config.rfm, config.engagement.full_at)]
     if config.clusters.enabled:
         users = sum(matrix.users for matrix in matrices)
-        tasks.append(ClustersTask(current, users, cluster_features(config, spec), config.clusters, config.seed))
+        names = cluster_features(config, spec)
+        tasks.append(ClustersTask(current, users, names, cluster_order(names), config.clusters, config.seed))
     day = day_number(as_of)
     features = model_features(config, spec)
     categorical = tuple(name for name in features if contacts.get(name) == pl.String)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from engine.accounting import (
     Stopwatch,
@@ -28,7 +27,7 @@ from engine.events.contacts import contact_schema
 from engine.execution.protocol import Executor
 from engine.features.spec import FeatureSpec, feature_spec
 from engine.features.windows import day_number
-from engine.identity import learning_hashes, run_identity
+from engine.identity import learning_hashes, run_identity, run_mark
 from engine.learning import Clustered, Scales, build_matrices, check_history, learn
 from engine.learning_plan import check_columns, learn_tasks, matrix_tasks
 from engine.preparation import count_rows, input_fingerprint, line_sources, open_input, prepare, rows_read
@@ -43,6 +42,9 @@ from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
 from engine.tables.publish import publish
 from engine.tables.workspace import workspace
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
@@ -66,7 +68,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
     given = open_input(config)
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
     run_id = run_identity("fit", as_of, fingerprints)
-    extras = {name for target in config.targets for name in target_condition(target, config.currency_digits)[1]}
+    extras = {name for target in config.targets for name in target_condition(target)[1]}
     with workspace(Path(config.out), run_id) as work:
         with watch.stage("read"):
             prepared = prepare(
@@ -183,6 +185,7 @@ def score_run(
                     segments=config.segments,
                     fallback=config.segment_fallback,
                     staging=str(work),
+                    mark=run_mark(run_id),
                     threads=executor.threads,
                 )
                 for index, keys in enumerate(prepared.buckets)
@@ -265,7 +268,7 @@ def _check_names(config: Config) -> dict[str, pl.DataType]:
     """Everything that can be checked before the log is opened; the contact attributes and their types."""
     check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
     for target in config.targets:
-        target_condition(target, config.currency_digits)
+        target_condition(target)
     return {} if config.contacts is None else contact_schema(config.contacts)[1]
 
 

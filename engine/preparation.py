@@ -20,6 +20,7 @@ from engine.events.probe import Footer, read_footers
 from engine.execution.plan import plan_buckets, plan_pieces
 from engine.execution.protocol import Executor
 from engine.features.windows import midnight_us
+from engine.identity import run_mark
 from engine.progress import Progress, track
 from engine.rollups.bucket import KeyRange, key_ranges
 from engine.suggest import did_you_mean
@@ -93,7 +94,7 @@ def open_input(config: Config) -> Input:
         raise DataError(
             f"user ids have different types: {listed}",
             code="user-id-types",
-            hint="Cast one of them in its mapping: user_id = { sql = \"CAST(… AS VARCHAR)\" }.",
+            hint='Cast one of them in its mapping: user_id = { sql = "CAST(… AS VARCHAR)" }.',
         )
     return Input(tuple(footers), next(iter(user_dtypes)))
 
@@ -104,7 +105,7 @@ def _one_per_schema(footers: Iterable[Footer]) -> list[Footer]:
 
 def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
     try:
-        return str(source_mapping(source, scan(source, str(footer.file)), currency_digits).user_dtype)
+        return str(source_mapping(source, scan(str(footer.file)), currency_digits).user_dtype)
     except DataError as error:
         raise DataError(f"{footer.file}: {error.message}", code=error.code, hint=error.hint) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -124,7 +125,7 @@ def discover_types(config: Config, given: Input) -> tuple[str, ...]:
     found: set[str] = set()
     for index, footer in given.footers:
         source = config.sources[index]
-        frame = scan(source, str(footer.file))
+        frame = scan(str(footer.file))
         mapping = source_mapping(source, frame, config.currency_digits)
         names = frame.filter(mapping.keep).select(mapping.canonical["event_type"].alias("_").unique()).collect()["_"]
         found.update(name for name in names if name)
@@ -137,7 +138,7 @@ def discover_types(config: Config, given: Input) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     config: Config,
     given: Input,
     as_of: date,
@@ -182,6 +183,7 @@ def prepare(
             part=str(work / f"events-{index:05d}.parquet"),
             rejects=None if rejects is None else str(rejects),
             staging=str(work),
+            mark=run_mark(work.name),
         )
         for index, batch in enumerate(pieces)
     ]
@@ -233,6 +235,7 @@ def count_rows(
             part=None,
             rejects=None,
             staging=None,
+            mark="",
         )
         for index, batch in enumerate(pieces)
     ]
@@ -294,11 +297,15 @@ def check_types(config: Config, total: IngestRecord, types: tuple[str, ...]) -> 
         rows[count.event_type] += count.rows
     events = config.events
     named = [("events.types", name) for name in events.types]
-    named += [(f"events.{role}", name) for role in ("purchase", "send", "open", "click") if (name := getattr(events, role))]
+    named += [
+        (f"events.{role}", name) for role in ("purchase", "send", "open", "click") if (name := getattr(events, role))
+    ]
     named += [("engagement.weights", name) for name in config.engagement.weights]
     named += [(f"targets.{target.name}.event", target.event) for target in config.targets]
     unknown = [
-        f"  {key}: no row has the event type {name!r}{did_you_mean(name, rows)}" for key, name in named if not rows[name]
+        f"  {key}: no row has the event type {name!r}{did_you_mean(name, rows)}"
+        for key, name in named
+        if not rows[name]
     ]
     unknown += [
         f"  {key}: {name!r} is not listed in events.types" for key, name in named if rows[name] and name not in types

@@ -41,6 +41,8 @@ class ScoreTask:
     Attributes:
         staging: Work folder of the run; tables are staged below it.
         bundle: Folder of the bundle.
+        mark: Part of every file name, different in different runs: a reader whose listing is cut by the switch then
+            misses a file instead of taking one of another run for it.
         threads: Threads LightGBM may use.
     """
 
@@ -55,6 +57,7 @@ class ScoreTask:
     segments: tuple[Segment, ...]
     fallback: str
     staging: str
+    mark: str
     threads: int
 
 
@@ -101,7 +104,10 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     attributes = tuple(name for name, _ in bundle.contacts)
     users, matched = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, attributes)
     features = users.join(
-        build_features(daily, users.height, day_number(task.as_of), spec), on="user", how="inner", maintain_order="right"
+        build_features(daily, users.height, day_number(task.as_of), spec),
+        on="user",
+        how="inner",
+        maintain_order="right",
     )
     scored = add_scores(features, bundle, task.threads)
     contacts = {name: scored.schema[name] for name in attributes}
@@ -112,7 +118,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         "scores": assigned.select("user_id", *bundle_schema(bundle)),
         "memberships": memberships.sort("user_id", "segment"),
     }
-    stem, staging = f"part-{task.bucket:05d}", Path(task.staging)
+    stem, staging = f"part-{task.bucket:05d}-{task.mark}", Path(task.staging)
     files: dict[str, tuple[FileRecord, ...]] = {}
     for name, frame in tables.items():
         folder = table_folder(staging, name, task.as_of)

@@ -212,7 +212,7 @@ def _divisions(tokens: list[Token]) -> list[str]:
 
 
 def row_problems(text: str) -> list[str]:
-    """Words of an expression that would make a row's value depend on other rows or on the clock; empty when there are none.
+    """Words of an expression that would make a row's value depend on other rows or on the clock.
 
     For expressions over the columns of a source, which may use more of SQL than a rule: rows are read in portions, so
     `MAX(x)` would mean the largest of a portion.

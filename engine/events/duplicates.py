@@ -27,8 +27,8 @@ class Merged:
 def merge_repeats(events: pl.DataFrame, line_sources: Collection[int]) -> Merged:
     """Each event once.
 
-    Of duplicates the earliest row is kept (then the smallest type, amount and so on). Lines of one order become one row:
-    the earliest time, the sum of amount, quantity and duration, the smallest of every other column.
+    Of duplicates the earliest row is kept (then the smallest type, amount and so on). Lines of one order become one
+    row: the earliest time, the sum of amount, quantity and duration, the smallest of every other column.
 
     Args:
         events: Encoded events; the grain is one source row.
@@ -42,7 +42,9 @@ def merge_repeats(events: pl.DataFrame, line_sources: Collection[int]) -> Merged
     ).to_series()
     if not suspect.any():
         return Merged(events, 0, 0)
-    repeated = events.filter(suspect).sort(*_KEY, "time", *(name for name in events.columns if name not in {*_KEY, "time"}))
+    repeated = events.filter(suspect).sort(
+        *_KEY, "time", *(name for name in events.columns if name not in {*_KEY, "time"})
+    )
     is_line = pl.col("source").is_in(list(line_sources))
     duplicate_rows = repeated.filter(~is_line)
     first = duplicate_rows.unique(subset=_KEY, keep="first", maintain_order=True)
@@ -53,7 +55,7 @@ def merge_repeats(events: pl.DataFrame, line_sources: Collection[int]) -> Merged
         .agg(_sum(name) if name in _SUMMED else pl.col(name).min() for name in others)
         .select(events.columns)
     )
-    merged = pl.concat([events.filter(~suspect), first, orders.cast(dict(events.schema))])
+    merged = pl.concat([events.filter(~suspect), first, orders.cast(pl.Schema(events.schema))])
     return Merged(merged, duplicate_rows.height - first.height, line_rows.height - orders.height)
 
 

@@ -50,6 +50,7 @@ class IngestTask:
         as_of_us: Events at or after this instant (µs since 1970 UTC) belong to the future.
         rejects: Folder for rejected rows, below `staging`; None to only count them.
         part: The part to write; None to only count.
+        mark: Part of the name of every published file.
     """
 
     index: int
@@ -63,6 +64,7 @@ class IngestTask:
     part: str | None
     rejects: str | None
     staging: str | None
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def ingest(task: IngestTask) -> IngestRecord:
     reject_files: tuple[FileRecord, ...] = ()
     if rejects and task.rejects is not None and task.staging is not None:
         frame = pl.concat(rejects).sort("source", "file", "row")
-        stem = f"part-{task.index:05d}"
+        stem = f"part-{task.index:05d}-{task.mark}"
         reject_files = (durable_parquet(frame, Path(task.rejects), stem, root=Path(task.staging)),)
     counts = pl.concat(types).group_by("source", "event_type").sum().sort("source", "event_type")
     part = pl.concat(good)
@@ -172,7 +174,8 @@ def ingest(task: IngestTask) -> IngestRecord:
         rejected=rejected,
         examples=examples,
         types=tuple(
-            TypeCount(*row) for row in counts.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
+            TypeCount(*row)
+            for row in counts.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
         ),
         part=written,
         reject_files=reject_files,
@@ -180,7 +183,7 @@ def ingest(task: IngestTask) -> IngestRecord:
     )
 
 
-def scan(source: Source, file: str) -> pl.LazyFrame:
+def scan(file: str) -> pl.LazyFrame:
     """The file's columns, plus the keys of its hive folders that the file itself does not have."""
     frame = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name=ROW)
     own = frame.collect_schema().names()
@@ -196,7 +199,7 @@ def source_mapping(source: Source, frame: pl.LazyFrame, currency_digits: int) ->
 
 def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
     try:
-        frame = scan(source, piece.file)
+        frame = scan(piece.file)
         mapping = source_mapping(source, frame, task.currency_digits)
         columns = ["user_id", "event_type", "event_time", "event_id", "amount", *task.extras]
         selected = frame.slice(piece.start, piece.rows).select(
@@ -247,7 +250,9 @@ def _encode(rows: pl.DataFrame, task: IngestTask, source: int) -> pl.DataFrame:
         user_key=stable_hash(pl.col("user_id")),
         user_id=pl.col("user_id"),
         source=pl.lit(source, pl.UInt16),
-        type=pl.col("event_type").replace_strict(list(task.types), list(range(len(task.types))), return_dtype=pl.UInt16),
+        type=pl.col("event_type").replace_strict(
+            list(task.types), list(range(len(task.types))), return_dtype=pl.UInt16
+        ),
         day=pl.col("day"),
         time=pl.col("event_time"),
         event_id=pl.col("event_id"),

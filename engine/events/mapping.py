@@ -120,7 +120,7 @@ def _is_text(dtype: pl.DataType) -> bool:
     return dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
 
 
-def _convert(  # noqa: PLR0911 - one return per canonical column
+def _convert(  # noqa: C901, PLR0911 - one case per canonical column
     name: str, expression: pl.Expr, dtype: pl.DataType, source: Source, currency_digits: int
 ) -> pl.Expr | str:
     """The expression in the canonical type, or what is wrong with the column's type."""
@@ -130,7 +130,7 @@ def _convert(  # noqa: PLR0911 - one return per canonical column
                 return expression.cast(pl.String)
             if type(dtype) in _INTEGERS:
                 return expression.cast(pl.Int64)
-            return f"expected an integer or a string, got {dtype}; cast it: {{ sql = \"CAST(… AS BIGINT)\" }}"
+            return f'expected an integer or a string, got {dtype}; cast it: {{ sql = "CAST(… AS BIGINT)" }}'
         case "event_type" | "channel" | "campaign_id" | "item_id" | "category":
             if _is_text(dtype) or dtype.is_integer():
                 return expression.cast(pl.String)
@@ -174,7 +174,7 @@ def _to_utc(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr 
             micro = number * _EPOCH_MICROSECONDS[source.time_unit]
         return micro.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if dtype.is_integer():
-        return f"expected a timestamp, got {dtype}; say its unit with time_unit = \"s\", \"ms\", \"us\" or \"ns\""
+        return f'expected a timestamp, got {dtype}; say its unit with time_unit = "s", "ms", "us" or "ns"'
     if dtype == pl.String:
         return "expected a timestamp, got String; convert it: { sql = \"STRPTIME(column, '%Y-%m-%d %H:%M:%S')\" }"
     return f"expected a timestamp or a date, got {dtype}"
@@ -203,7 +203,7 @@ def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl
             broken[3] = amount.is_not_null() & ~amount.is_finite()
         minor = canonical["amount"]
         broken[4] = amount.is_not_null() & (minor.is_null() | (minor.abs() > AMOUNT_LIMIT_MINOR))
-    chain = pl.when(broken[0]).then(pl.lit(1, pl.UInt8))
-    for code, condition in enumerate(broken[1:], start=2):
-        chain = chain.when(condition).then(pl.lit(code, pl.UInt8))
-    return chain.otherwise(pl.lit(0, pl.UInt8))
+    code = pl.lit(0, pl.UInt8)
+    for number, condition in reversed(list(enumerate(broken, start=1))):
+        code = pl.when(condition).then(pl.lit(number, pl.UInt8)).otherwise(code)
+    return code

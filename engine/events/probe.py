@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 SECONDS_PER_FILE = 10.0
 _MAX_COLUMNS = 10_000
@@ -47,19 +47,22 @@ def read_footers(files: Sequence[Path]) -> list[Footer]:
 
 
 def _child_lines(files: Sequence[Path]) -> Iterator[str]:
-    command = [sys.executable, "-c", "from engine.events.probe import _main; _main()"]
+    # The file itself, without the working directory on the path: a folder of the user's named `engine` must not matter.
+    command = [sys.executable, "-P", __file__]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     with child, selectors.DefaultSelector() as selector:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        selector.register(child.stdout, selectors.EVENT_READ)
+        requests, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+        selector.register(answers, selectors.EVENT_READ)
+        if answers.readline() != b"ready\n":
+            message = "the process that opens Parquet footers did not start"
+            raise RuntimeError(message)
         try:
             for file in files:
-                child.stdin.write(json.dumps(str(file.absolute())).encode() + b"\n")
-                child.stdin.flush()
+                requests.write(json.dumps(str(file.absolute())).encode() + b"\n")
+                requests.flush()
                 if not selector.select(SECONDS_PER_FILE):
                     return
-                line = child.stdout.readline()
+                line = answers.readline()
                 if not line.endswith(b"\n"):
                     return
                 yield line.decode()
@@ -80,6 +83,10 @@ def _parse(file: Path, line: str) -> Footer:
 def _main() -> None:
     import resource
 
+    import pyarrow.parquet  # noqa: F401 - an installation without it must fail before the first file is blamed
+
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_probe(Path(json.loads(line)))) + "\n")
@@ -127,3 +134,7 @@ def _implausible(metadata: Any, size: int) -> str:
     if rows != metadata.num_rows or rows < 0:
         return f"its footer says {metadata.num_rows} rows, its row groups {rows}"
     return ""
+
+
+if __name__ == "__main__":
+    _main()

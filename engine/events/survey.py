@@ -39,7 +39,7 @@ def survey_source(source: Source) -> Survey:
     """
     parts = []
     for file in find_files(source.name, source.path):
-        frame = scan(source, str(file))
+        frame = scan(str(file))
         mapping = source_mapping(source, frame, currency_digits=2)
         names = ("user_id", "event_type", "event_time")
         kept = frame.filter(mapping.keep & (mapping.reject == 0))

@@ -166,7 +166,7 @@ def _connect(execution: Execution) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise TransientError(
-            f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"no Ray cluster answers at {address!r}: {(str(error) or type(error).__name__).splitlines()[0]}",
             code="cluster-unreachable",
             hint="Check --address and RAY_ADDRESS, or leave both out to start a local Ray.",
         ) from error

@@ -66,7 +66,7 @@ def build_features(daily: pl.DataFrame, users: int, as_of_day: int, spec: Featur
             amounts = bands.totals(rows, "amount_minor")
             money = {**_per_window(bands, amounts, f"{event_type.slug}_amount", spec)}
             money[f"{event_type.slug}_amount_total"] = amounts[:, -1]
-            columns.update({name: pl.Series(values) / minor for name, values in money.items()})
+            columns.update({name: pl.Series(values / minor) for name, values in money.items()})
         seen = totals[:, -1] > 0
         since = pl.Series(as_of_day - _extreme(rows, "last", users, lowest=False))
         columns[f"days_since_{event_type.slug}"] = since.set(pl.Series(~seen), None)

@@ -82,7 +82,9 @@ def _rfm(spec: FeatureSpec) -> Iterator[Feature]:
     if spec.purchase is None:
         return
     yield _int("rfm_recency_days", "days", "Segmentation RFM: days from the last purchase's day to as_of.")
-    yield _int("rfm_frequency", "count", f"Segmentation RFM: {spec.frequency_unit} with a purchase, the first included.")
+    yield _int(
+        "rfm_frequency", "count", f"Segmentation RFM: {spec.frequency_unit} with a purchase, the first included."
+    )
     yield _float("rfm_monetary", "money", "Segmentation RFM: sum spent.")
     yield _float("rfm_mean_order", "money", "Mean amount per purchase.")
     yield _int("btyd_frequency", "count", "BTYD: days with a purchase after the first such day.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from engine.features.money import major_units
 from engine.features.spec import FeatureSpec
 
 
@@ -42,13 +43,13 @@ def rfm_features(daily: pl.LazyFrame, as_of_day: int, spec: FeatureSpec) -> pl.L
     )
     minor = 10**spec.currency_digits
     repeats = pl.col("days") - 1
-    repeat_spend = (pl.col("spent") - pl.col("spent_first_day")) / repeats / minor
+    repeat_spend = (pl.col("spent") - pl.col("spent_first_day")) / (repeats * minor)
     return sums.select(
         "user",
         rfm_recency_days=as_of_day - pl.col("last"),
         rfm_frequency=pl.col("days" if spec.frequency_unit == "days" else "orders"),
-        rfm_monetary=pl.col("spent") / minor,
-        rfm_mean_order=pl.col("spent") / pl.col("orders") / minor,
+        rfm_monetary=major_units(pl.col("spent"), spec.currency_digits),
+        rfm_mean_order=pl.col("spent") / (pl.col("orders") * minor),
         btyd_frequency=repeats,
         btyd_recency_days=pl.col("last") - pl.col("first"),
         btyd_t_days=as_of_day - 1 - pl.col("first"),

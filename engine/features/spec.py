@@ -98,7 +98,7 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
             raise ConfigError(
                 f"event types {other!r} and {name!r} would both be called {slug(name)!r} in column names",
                 code="event-type-names",
-                hint="Rename one in the source's mapping: event_type = { sql = \"CASE WHEN … THEN … END\" }.",
+                hint='Rename one in the source\'s mapping: event_type = { sql = "CASE WHEN … THEN … END" }.',
             )
     weights = config.engagement.weights
     return FeatureSpec(

@@ -39,8 +39,9 @@ def _values(trees: Sequence[Tree], feature: int, levels: int | None) -> NDArray[
     if levels is not None:
         return np.append(np.arange(levels, dtype=np.float64), np.nan)
     thresholds = np.unique(np.concatenate([tree.threshold[tree.split_feature == feature] for tree in trees]))
+    thresholds = thresholds[np.isfinite(thresholds)]
     if not thresholds.size:
-        return np.zeros(1)
+        return np.array([0.0, np.nan])
     return np.concatenate((thresholds, np.nextafter(thresholds, np.inf), [np.nan]))
 
 

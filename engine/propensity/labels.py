@@ -12,10 +12,11 @@ import polars as pl
 from engine.config import Target
 from engine.errors import ConfigError
 from engine.events.schema import FILTERABLE
+from engine.features.money import major_units
 from engine.sql_text import read_rule
 
 
-def target_condition(target: Target, currency_digits: int) -> tuple[pl.Expr, tuple[str, ...]]:
+def target_condition(target: Target) -> tuple[pl.Expr, tuple[str, ...]]:
     """The target's `where` over encoded events, and the canonical columns it reads.
 
     Amounts are compared in major units, as they are written in the configuration.
@@ -45,9 +46,7 @@ def target_condition(target: Target, currency_digits: int) -> tuple[pl.Expr, tup
     return expression.fill_null(value=False), tuple(sorted(read.columns))
 
 
-def positives(
-    events: pl.DataFrame, target: Target, code: int, anchor_day: int, currency_digits: int
-) -> pl.Series:
+def positives(events: pl.DataFrame, target: Target, code: int, anchor_day: int, currency_digits: int) -> pl.Series:
     """Users (their numbers, each once) with the target's event in `[anchor, anchor + horizon)`.
 
     Args:
@@ -57,11 +56,11 @@ def positives(
         anchor_day: Days since 1970-01-01.
         currency_digits: Decimals of the minor unit.
     """
-    condition, columns = target_condition(target, currency_digits)
+    condition, columns = target_condition(target)
     inside = (pl.col("day") >= anchor_day) & (pl.col("day") < anchor_day + target.horizon_days)
     window = events.lazy().filter((pl.col("type") == code) & inside)
     if "amount" in columns:
-        window = window.with_columns(amount=pl.col("amount") / 10**currency_digits)
+        window = window.with_columns(amount=major_units(pl.col("amount"), currency_digits))
     return window.filter(condition).select("user").unique().collect()["user"]
 
 

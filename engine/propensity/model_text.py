@@ -27,6 +27,9 @@ _INTEGER = r"-?\d{1,10}"
 _NUMBER = r"-?\d{1,24}(?:\.\d{1,24})?(?:e[+-]\d{1,3})?"
 _INTEGERS = re.compile(rf"{_INTEGER}(?: {_INTEGER})*", re.ASCII)
 _NUMBERS = re.compile(rf"{_NUMBER}(?: {_NUMBER})*", re.ASCII)
+# LightGBM writes an infinite threshold where a split separates missing values from all others.
+_THRESHOLD = rf"(?:{_NUMBER}|-?inf)"
+_THRESHOLDS = re.compile(rf"{_THRESHOLD}(?: {_THRESHOLD})*", re.ASCII)
 _INFO = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]|{_INTEGER}(?::{_INTEGER})*", re.ASCII)
 _CATEGORY_KEYS = ("cat_boundaries", "cat_threshold")
 _KEYS = (
@@ -127,7 +130,7 @@ def _parse_tree(block: str, number: int, categorical: NDArray[np.bool_]) -> Tree
     nodes = leaves - 1
     tree = Tree(
         split_feature=_integers(where, values, "split_feature", nodes, 0, categorical.size - 1),
-        threshold=_numbers(where, values, "threshold", nodes),
+        threshold=np.array(_tokens(where, values, "threshold", nodes, _THRESHOLDS), dtype=np.float64),
         decision_type=_integers(where, values, "decision_type", nodes, 0, 10),
         left_child=_integers(where, values, "left_child", nodes, -leaves, nodes - 1),
         right_child=_integers(where, values, "right_child", nodes, -leaves, nodes - 1),

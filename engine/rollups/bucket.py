@@ -1,13 +1,14 @@
 """The events of one range of user keys, read back from the parts and made one row per event.
 
-In: paths of part files and a range of keys. Out: the bucket's users (sorted by id, numbered from 0) and its events, which
-refer to users by that number.
+In: paths of part files and a range of keys. Out: the bucket's users (sorted by id, numbered from 0) and its events,
+which refer to users by that number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -33,7 +34,7 @@ class KeyRange:
 def key_ranges(buckets: int) -> list[KeyRange]:
     """`buckets` equal ranges that cover all 64-bit keys."""
     edges = [KEYS * index // buckets for index in range(buckets + 1)]
-    return [KeyRange(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    return [KeyRange(start, end) for start, end in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Bucket:
     """Users and events of one key range.
 
     Attributes:
-        users: `user_key`, `user_id`; one row per user with a kept event, sorted by `user_id`; the position is the number.
+        users: `user_key`, `user_id`; one row per user with a kept event, sorted by `user_id`; the position is the
+            number.
         events: `user` (UInt32, position in `users`), `type` (UInt16), `day` (Int32), `time` (µs), `amount` (minor
             units), extras; one row per event before `as_of`.
         duplicates: Rows dropped because their event was there already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from engine.tables import disk
 from engine.tables.layout import work_folder, work_root
 from engine.tables.lock import writer_lock
-from engine.tables.publish import recover
+from engine.tables.publish import discard, recover
 
 
 @contextmanager
@@ -22,25 +23,23 @@ def workspace(out: Path, run_id: str) -> Iterator[Path]:
         ConflictError: Another run is writing to `out`.
     """
     existed = out.exists()
-    try:
-        with writer_lock(out, run_id):
-            recover(out)
-            work = work_folder(out, run_id)
-            disk.make_folder(work)
-            try:
-                yield work
-            finally:
-                disk.remove_tree(work)
-    except BaseException:
-        if not existed:
-            _remove_if_empty(out)
-        raise
+    with writer_lock(out, run_id):
+        recover(out)
+        work = work_folder(out, run_id)
+        disk.make_folder(work)
+        try:
+            yield work
+        except BaseException:
+            if discard(work) and not existed:
+                _remove_if_empty(out)
+            raise
+        discard(work)
 
 
 def _remove_if_empty(out: Path) -> None:
+    # The lock goes while it is held: whoever comes next makes a new one, whoever had opened this one is refused.
+    root = work_root(out)
     with suppress(OSError):
-        lock = work_root(out) / "lock"
-        if [path.name for path in out.iterdir()] == [work_root(out).name] and list(work_root(out).iterdir()) == [lock]:
-            lock.unlink()
-            work_root(out).rmdir()
+        if [path.name for path in out.iterdir()] == [root.name]:
+            shutil.rmtree(root)
             out.rmdir()
