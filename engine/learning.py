@@ -27,7 +27,6 @@ from engine.rollups.daily import daily_partials
 from engine.segments.rfm_scores import RfmEdges, learn_edges
 from engine.users import join_contacts
 
-_LABEL = "label_"
 _ENGAGEMENT_PERCENTILE = 99
 
 
@@ -95,7 +94,7 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
             if day in anchors(target, task.as_of_day, task.train_anchors):
                 code = task.spec.type_names.index(target.event)
                 hits = positives(bucket.events, target, code, day, task.spec.currency_digits)
-                frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(f"{_LABEL}{target.name}"))
+                frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(label_column(target)))
         file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
         frame.write_parquet(file, compression="lz4")
         rows.append((day, str(file), frame.height))
@@ -109,6 +108,11 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
         current=str(current),
         rows=tuple(rows),
     )
+
+
+def label_column(target: Target) -> str:
+    """The column of a target's labels in the rows to learn from."""
+    return f"label_{target.name}"
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ def _learn_clusters(task: ClustersTask) -> Clustered:
 
 
 def _learn_target(task: TargetTask) -> TrainedModel:
-    columns = ["user_id", "anchor", *task.features, pl.col(f"{_LABEL}{task.target.name}").alias("label")]
+    columns = ["user_id", "anchor", *task.features, pl.col(label_column(task.target)).alias("label")]
     train_rows = _sample(_scan(task.train_files), task.rows, task.model.max_rows).select(columns).collect()
     valid_rows = _scan(task.valid_files).select(columns).collect()
     return train(

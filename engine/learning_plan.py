@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -10,13 +11,17 @@ import polars as pl
 
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
-from engine.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetTask
+from engine.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetTask, label_column
 from engine.preparation import Prepared, line_sources
 from engine.propensity.labels import all_anchors, anchors
+from engine.scoring import score_schema
 from engine.suggest import did_you_mean
+
+_OWN_COLUMNS = frozenset({"user", "user_id", "user_key", "anchor", "label", "segment", MONETARY_MINOR})
 
 
 def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -30,7 +35,7 @@ def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
         chosen += [f"{slug}_count_{longest}d", f"{slug}_amount_{longest}d"]
     chosen += [f"{spec.slug(name)}_count_{longest}d" for name in (spec.open, spec.click) if name is not None]
     known = {feature.name for feature in catalogue(spec)}
-    return tuple(name for name in chosen if name in known)
+    return tuple(name for name in dict.fromkeys(chosen) if name in known)
 
 
 def cluster_order(names: Sequence[str]) -> str:
@@ -49,7 +54,7 @@ def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
 
 
 def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
-    """Stop when the configuration names features that do not exist, or attributes have the name of a feature.
+    """Stop when the configuration names features that do not exist, or attributes have the name of another column.
 
     Raises:
         ConfigError: All such names.
@@ -61,9 +66,16 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         if name not in features
     ]
     problems += [
-        f"  contacts: the attribute {name!r} has the name of a feature"
+        f"  clusters.features: {name!r} is listed more than once"
+        for name, times in Counter(config.clusters.features).items()
+        if times > 1
+    ]
+    scores = score_schema(spec, (target.name for target in config.targets), clustered=config.clusters.enabled)
+    taken = {*features, *scores, *_OWN_COLUMNS, *(label_column(target) for target in config.targets)}
+    problems += [
+        f"  contacts: the attribute {name!r} has the name of a feature, a score or another column of the engine"
         for name in contacts
-        if name in {*features, "user_id"}
+        if name in taken
     ]
     if problems:
         raise ConfigError(

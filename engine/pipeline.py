@@ -35,7 +35,7 @@ from engine.progress import Progress, track
 from engine.propensity.labels import target_condition
 from engine.propensity.train import TrainedModel
 from engine.record import RunRecord, TableSummary
-from engine.scoring import ScoreTask, rule_schema, score_bucket, score_schema
+from engine.scoring import ScoreTask, check_attributes, rule_schema, score_bucket, score_schema
 from engine.segments.assign import check_segment_names
 from engine.segments.rules import compile_rules
 from engine.tables.layout import table_folder
@@ -149,7 +149,7 @@ def score_run(
         raise ConfigError(f"nothing was fitted yet under {out}", code="bundle-missing", hint="Run `tamis fit` first.")
     fitted = load_bundle(folder)
     _check_bundle(config, fitted, folder, as_of)
-    contacts = _check_names(config)
+    contacts = check_attributes(fitted, _check_names(config))
     _check_rules(config, fitted.spec, contacts)
     given = open_input(config)
     fingerprints = {

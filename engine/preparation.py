@@ -14,8 +14,18 @@ import polars as pl
 from engine.config import Config, Source
 from engine.errors import ConfigError, DataError
 from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
-from engine.events.files import find_files
-from engine.events.ingest import IngestRecord, IngestTask, TypeCount, ingest, scan, source_mapping
+from engine.events.files import find_files, hive_values
+from engine.events.ingest import (
+    EXAMPLES,
+    IngestRecord,
+    IngestTask,
+    TypeCount,
+    first_examples,
+    ingest,
+    reading,
+    scan,
+    source_mapping,
+)
 from engine.events.probe import Footer, read_footers
 from engine.execution.plan import plan_buckets, plan_pieces
 from engine.execution.protocol import Executor
@@ -26,6 +36,7 @@ from engine.rollups.bucket import KeyRange, key_ranges
 from engine.suggest import did_you_mean
 
 _MAX_DISCOVERED_TYPES = 200
+_TYPE = "__type"
 
 
 @dataclass(frozen=True)
@@ -100,20 +111,12 @@ def open_input(config: Config) -> Input:
 
 
 def _one_per_schema(footers: Iterable[Footer]) -> list[Footer]:
-    return list({footer.columns: footer for footer in footers}.values())
+    return list({(footer.columns, *hive_values(footer.file)): footer for footer in footers}.values())
 
 
 def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
-    try:
+    with reading(f"source {source.name!r}", str(footer.file)):
         return str(source_mapping(source, scan(str(footer.file)), currency_digits).user_dtype)
-    except DataError as error:
-        raise DataError(f"{footer.file}: {error.message}", code=error.code, hint=error.hint) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(
-            f"source {source.name!r}: cannot read {footer.file}: its schema is not usable ({type(error).__name__})",
-            code="input-unreadable",
-            hint="Restore the file, or take it out of the source's path.",
-        ) from error
 
 
 def discover_types(config: Config, given: Input) -> tuple[str, ...]:
@@ -125,10 +128,13 @@ def discover_types(config: Config, given: Input) -> tuple[str, ...]:
     found: set[str] = set()
     for index, footer in given.footers:
         source = config.sources[index]
-        frame = scan(str(footer.file))
-        mapping = source_mapping(source, frame, config.currency_digits)
-        names = frame.filter(mapping.keep).select(mapping.canonical["event_type"].alias("_").unique()).collect()["_"]
-        found.update(name for name in names if name)
+        with reading(f"source {source.name!r}", str(footer.file)):
+            frame = scan(str(footer.file))
+            mapping = source_mapping(source, frame, config.currency_digits)
+            # Beside a column, a constant has as many rows as there are.
+            typed = frame.filter(mapping.keep).with_columns(mapping.canonical["event_type"].alias(_TYPE))
+            names = typed.select(pl.col(_TYPE).unique()).collect()[_TYPE]
+            found.update(name for name in names if name)
     if len(found) > _MAX_DISCOVERED_TYPES:
         raise DataError(
             f"the log has {len(found)} different event types, such as {', '.join(repr(n) for n in sorted(found)[:5])}",
@@ -191,13 +197,7 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     total = add_records(records)
     check_types(config, total, types)
     check_rejects(config, total)
-    if not total.passed:
-        raise DataError(
-            f"no event before {as_of}: {rows_read(total)} rows were read, {total.left_out} left out, "
-            f"{sum(total.rejected.values())} rejected, {total.after_as_of} at or after as_of",
-            code="events-empty",
-            hint="Check --as-of, the source's `where` and events.types.",
-        )
+    check_some_passed(total)
     contacts = None
     if config.contacts is not None:
         [contacts] = executor.map(
@@ -242,6 +242,7 @@ def count_rows(
     total = add_records(executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks))))
     check_types(config, total, types)
     check_rejects(config, total)
+    check_some_passed(total)
     return total, types
 
 
@@ -269,7 +270,7 @@ def add_records(records: Iterable[IngestRecord]) -> IngestRecord:
             left_out=total.left_out + record.left_out,
             after_as_of=total.after_as_of + record.after_as_of,
             passed=total.passed + record.passed,
-            examples=(*total.examples, *record.examples)[:5],
+            examples=first_examples((*total.examples, *record.examples)),
             reject_files=(*total.reject_files, *record.reject_files),
             first_day=min(days, default=None),
         )
@@ -327,16 +328,34 @@ def check_rejects(config: Config, total: IngestRecord) -> None:
     """
     limit = config.checks.max_reject_share
     lines = []
+    failing = set()
     for source, rows in total.read.items():
         rules = {rule: count for (name, rule), count in total.rejected.items() if name == source}
         rejected = sum(rules.values())
-        if rejected > limit * rows:
+        if rejected and rejected / rows > limit:
+            failing.add(source)
             listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items()))
             lines.append(f"  source {source!r}: {rejected:,} of {rows:,} rows ({rejected / rows:.2%}): {listed}")
     if lines:
-        places = "; ".join(f"{example.file} row {example.row} ({example.rule})" for example in total.examples[:3])
+        examples = [example for example in total.examples if example.source in failing][:EXAMPLES]
+        places = "; ".join(f"{example.file} row {example.row} ({example.rule})" for example in examples)
         raise DataError(
             f"more than {limit:.2%} of the rows are rejected\n" + "\n".join(lines) + f"\n  first: {places}",
             code="rejects-too-many",
             hint="Mend the mapping, leave such rows out with the source's `where`, or raise checks.max_reject_share.",
+        )
+
+
+def check_some_passed(total: IngestRecord) -> None:
+    """Stop when nothing is left to work with.
+
+    Raises:
+        DataError: What became of the rows.
+    """
+    if not total.passed:
+        raise DataError(
+            f"no event before as_of: {rows_read(total)} rows were read, {total.left_out} left out, "
+            f"{sum(total.rejected.values())} rejected, {total.after_as_of} at or after as_of",
+            code="events-empty",
+            hint="Check --as-of, the source's `where` and events.types.",
         )

@@ -16,6 +16,7 @@ import polars as pl
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
 from engine.config import Segment
+from engine.errors import DataError
 from engine.features.build import MONETARY_MINOR, build_features
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -194,6 +195,26 @@ def segment_columns(bundle: Bundle) -> tuple[str, ...]:
     """Columns of the `segments` table beside `user_id` and the partition key."""
     rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
     return (*rfm, *(name for name in bundle_schema(bundle) if name != "cluster_distance"))
+
+
+def check_attributes(bundle: Bundle, contacts: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Name and type of the contact attributes that the bundle knows; attributes that came later are left out.
+
+    Raises:
+        DataError: Attributes of the bundle that the contacts no longer have, or have with another type.
+    """
+    problems = [
+        f"  {name}: expected {dtype}, " + (f"got {contacts[name]}" if name in contacts else "it is missing")
+        for name, dtype in bundle.contacts
+        if name not in contacts or str(contacts[name]) != dtype
+    ]
+    if problems:
+        raise DataError(
+            "the contacts do not have the attributes they had when the bundle was fitted\n" + "\n".join(problems),
+            code="contacts-changed",
+            hint="Restore the columns, or run `tamis fit` with the contacts as they are.",
+        )
+    return {name: contacts[name] for name, _ in bundle.contacts}
 
 
 def rule_schema(

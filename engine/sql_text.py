@@ -33,11 +33,14 @@ _KEYWORDS = _words("""
 _TYPED_TEXT = _words("DATE TIME TIMESTAMP INTERVAL")
 _QUERY_WORDS = _words("ALL ANY EXISTS FILTER OVER PARTITION SELECT UNION WINDOW WITH")
 _AGGREGATES = _words("""
-    ARRAY_AGG AVG CORR COUNT COVAR COVAR_POP COVAR_SAMP DENSE_RANK FIRST FIRST_VALUE LAG LAST LAST_VALUE LEAD MAX MEDIAN
-    MIN NTILE PERCENT_RANK QUANTILE_CONT QUANTILE_DISC RANK ROW_NUMBER STDDEV STDDEV_SAMP STDEV STDEV_SAMP STRING_AGG
-    SUM UNNEST VAR VARIANCE VAR_SAMP
+    ARRAY_AGG AVG CORR COUNT COVAR COVAR_POP COVAR_SAMP DENSE_RANK FIRST FIRST_VALUE GROUP_CONCAT LAG LAST LAST_VALUE
+    LEAD LISTAGG MAX MEDIAN MIN NTILE PERCENT_RANK QUANTILE_CONT QUANTILE_DISC RANK ROW_NUMBER STDDEV STDDEV_SAMP STDEV
+    STDEV_SAMP STRING_AGG SUM UNNEST VAR VARIANCE VAR_SAMP
 """)
 _CLOCK = _words("CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP NOW TODAY")
+
+# Struct fields, casts and list positions: not for rules.
+_SOURCE_SYMBOLS = frozenset(".:[]")
 
 # Polars overflows its stack, and the process dies, on chains of some ten thousand operators.
 _MAX_PARTS = 1_000
@@ -105,11 +108,15 @@ def read_rule(text: str, columns: Iterable[str]) -> RuleText:
     return RuleText(" ".join(parts), frozenset(used), tuple(dict.fromkeys(problems)))
 
 
-def _tokens(text: str) -> tuple[list[Token], list[str]]:
+def _tokens(text: str, more_symbols: frozenset[str] = frozenset()) -> tuple[list[Token], list[str]]:
     tokens: list[Token] = []
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
+        if match is None and text[position] in more_symbols:
+            tokens.append(Token("symbol", text[position]))
+            position += 1
+            continue
         if match is None:
             return tokens, [_unreadable(text, position)]
         if match.lastgroup not in {None, "space"}:
@@ -217,12 +224,14 @@ def row_problems(text: str) -> list[str]:
     For expressions over the columns of a source, which may use more of SQL than a rule: rows are read in portions, so
     `MAX(x)` would mean the largest of a portion.
     """
-    tokens, problems = _tokens(text)
+    tokens, problems = _tokens(text, _SOURCE_SYMBOLS)
     for before, token, after in _with_neighbours(tokens):
-        word = token.upper
-        if token.kind != "word" or before.upper == "AS":
+        called = after.written == "("
+        # Polars takes "MAX"(x) for MAX(x).
+        word = token.written[1:-1].upper() if token.kind == "quoted" and called else token.upper
+        if token.kind not in {"word", "quoted"} or before.upper == "AS" or (before.written == "." and not called):
             continue
-        if word in _AGGREGATES and after.written == "(":
+        if word in _AGGREGATES and called:
             problems.append(f"{word}() looks at many rows; a row is mapped on its own")
         elif word in _QUERY_WORDS - {"ALL", "ANY"} and not (after.kind == "symbol" and after.written != "("):
             problems.append(f"{word}: a row is mapped on its own, without subqueries and window functions")

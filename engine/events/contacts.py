@@ -5,6 +5,7 @@ In: files of any schema with a user column. Out: one part sorted by user key, re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,10 +13,13 @@ import polars as pl
 from engine.config import Contacts
 from engine.errors import DataError
 from engine.events.files import find_files
-from engine.events.ingest import ROW_GROUP_ROWS
+from engine.events.ingest import ROW_GROUP_ROWS, reading
 from engine.events.mapping import stable_hash
-from engine.events.probe import read_footers
+from engine.events.probe import Footer, read_footers
 from engine.suggest import did_you_mean
+
+_OWN_NAMES = frozenset({"user", "user_id", "user_key", "segment"})
+"""Columns that stand beside the attributes on their way to the tables."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,19 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
     if bad:
         raise DataError("contacts: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
     files = [str(footer.file) for footer in footers]
-    schema = dict(pl.scan_parquet(files[0], glob=False).collect_schema())
+    with reading("contacts", files[0]):
+        schema = dict(pl.scan_parquet(files[0], glob=False, hive_partitioning=False).collect_schema())
     wanted = contacts.columns or tuple(name for name in schema if name != contacts.user_id)
-    problems = [
-        f"  no column {name!r} in {files[0]}{did_you_mean(name, schema)}"
-        for name in (contacts.user_id, *wanted)
-        if name not in schema
-    ]
+    problems = _differing_columns(footers, (contacts.user_id, *wanted))
     problems += [
         f"  model_columns: {name!r} is not among the attributes{did_you_mean(name, wanted)}"
         for name in contacts.model_columns
         if name not in wanted
+    ]
+    problems += [
+        f"  {name!r} is a name of tamis itself; rename the attribute, or leave it out of contacts.columns"
+        for name in wanted
+        if name in _OWN_NAMES or name.startswith("__")
     ]
     id_dtype = schema.get(contacts.user_id, pl.String())
     if not (id_dtype.is_integer() or id_dtype == pl.String or isinstance(id_dtype, pl.Categorical | pl.Enum)):
@@ -79,6 +85,20 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
     return files, {name: _attribute_dtype(schema[name]) for name in wanted}
 
 
+def _differing_columns(footers: Sequence[Footer], names: Sequence[str]) -> list[str]:
+    """Columns that a file does not have, or has in another type than the first file."""
+    first = dict(footers[0].columns)
+    problems = []
+    for footer in footers:
+        there = dict(footer.columns)
+        for name in names:
+            if name not in there:
+                problems.append(f"  no column {name!r} in {footer.file}{did_you_mean(name, there)}")
+            elif there[name] != first.get(name, there[name]):
+                problems.append(f"  {name}: {there[name]} in {footer.file}, {first[name]} in {footers[0].file}")
+    return problems
+
+
 def read_contacts(task: ContactsTask) -> ContactsRecord:
     """Read the contacts, check that each user is there once, write them sorted by key.
 
@@ -88,7 +108,7 @@ def read_contacts(task: ContactsTask) -> ContactsRecord:
         DataError: A user with more than one row, or columns that do not fit.
     """
     files, attributes = contact_schema(task.contacts)
-    try:
+    with reading("contacts", files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"):
         frame = (
             pl.scan_parquet(files, glob=False, hive_partitioning=False, extra_columns="ignore")
             .select(
@@ -97,13 +117,7 @@ def read_contacts(task: ContactsTask) -> ContactsRecord:
             )
             .collect()
         )
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(
-            f"contacts: cannot read {', '.join(files[:3])}: {type(error).__name__}",
-            code="input-unreadable",
-            hint="All files of the contacts must have the same columns and types.",
-        ) from error
-    known = frame.filter(pl.col("user_id").is_not_null())
+    known = frame.filter(pl.col("user_id") != "")
     repeated = known.height - known["user_id"].n_unique()
     if repeated:
         raise DataError(

@@ -36,12 +36,12 @@ def merge_repeats(events: pl.DataFrame, line_sources: Collection[int]) -> Merged
     """
     if not events.height or events["event_id"].null_count() == events.height:
         return Merged(events, 0, 0)
-    # The within-run hash only finds candidates (one cheap pass over integers); the exact key decides.
-    suspect = events.select(
-        pl.col("event_id").is_not_null() & pl.struct("event_id", "user_key").hash().is_duplicated()
-    ).to_series()
-    if not suspect.any():
+    # Sorting the ids is the cheapest way to find those that occur twice; the whole key then decides.
+    ids = events["event_id"].drop_nulls().sort()
+    repeated_ids = ids.filter(ids == ids.shift(1)).unique()
+    if repeated_ids.is_empty():
         return Merged(events, 0, 0)
+    suspect = events["event_id"].is_in(repeated_ids.implode()).fill_null(value=False)
     repeated = events.filter(suspect).sort(
         *_KEY, "time", *(name for name in events.columns if name not in {*_KEY, "time"})
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
+from urllib.parse import unquote
 
 from engine.errors import ConfigError
 
@@ -56,7 +57,11 @@ def _hidden(relative: Path) -> bool:
     return any(part.startswith((".", "_")) for part in relative.parts)
 
 
-def hive_values(file: Path) -> dict[str, str]:
-    """The `key=value` folders above a file, outermost first."""
+def hive_values(file: Path) -> dict[str, str | None]:
+    """The `key=value` folders above a file, outermost first; percent-encoding undone, None for Hive's name of null."""
     pairs = (part.partition("=") for part in file.parent.parts)
-    return {key: value for key, separator, value in pairs if separator and key}
+    return {unquote(key): _hive_value(value) for key, separator, value in pairs if separator and key}
+
+
+def _hive_value(value: str) -> str | None:
+    return None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)

@@ -13,7 +13,7 @@ import polars as pl
 
 from engine.config import Source, Sql, Value
 from engine.errors import DataError
-from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, TIME
+from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, REJECT_RULES, TIME, TIME_LIMITS_US
 from engine.sql_text import row_problems
 from engine.suggest import did_you_mean
 
@@ -21,7 +21,8 @@ REJECT = "__reject"
 KEEP = "__keep"
 
 _INTEGERS = frozenset({pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32})
-_EPOCH_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_DAY_MICROSECONDS = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
             code="events-columns",
             hint="Columns of the files: " + ", ".join(f"{name} ({dtype})" for name, dtype in list(schema.items())[:40]),
         )
-    reject = _reject_rule(canonical, raw)
+    reject = _reject_rule(canonical, raw, source)
     user_dtype = pl.String() if _is_text(raw["user_id"][1]) else pl.Int64()
     return SourceMapping(canonical, reject, keep, user_dtype)
 
@@ -130,7 +131,8 @@ def _convert(  # noqa: C901, PLR0911 - one case per canonical column
                 return expression.cast(pl.String)
             if type(dtype) in _INTEGERS:
                 return expression.cast(pl.Int64)
-            return f'expected an integer or a string, got {dtype}; cast it: {{ sql = "CAST(… AS BIGINT)" }}'
+            fitting = "VARCHAR" if dtype.is_integer() else "BIGINT"
+            return f'expected an integer or a string, got {dtype}; cast it: {{ sql = "CAST(… AS {fitting})" }}'
         case "event_type" | "channel" | "campaign_id" | "item_id" | "category":
             if _is_text(dtype) or dtype.is_integer():
                 return expression.cast(pl.String)
@@ -138,7 +140,10 @@ def _convert(  # noqa: C901, PLR0911 - one case per canonical column
         case "event_time":
             return _to_utc(expression, dtype, source)
         case "event_id":
-            if _is_text(dtype) or dtype.is_integer():
+            if _is_text(dtype):
+                text = expression.cast(pl.String)
+                return stable_hash(pl.when(text != "").then(text))
+            if dtype.is_integer():
                 return stable_hash(expression)
             return f"expected a string or an integer, got {dtype}"
         case "amount":
@@ -149,7 +154,8 @@ def _convert(  # noqa: C901, PLR0911 - one case per canonical column
                 scaled = (expression * 10**currency_digits).round()
                 return pl.when(scaled.abs() <= 2 * AMOUNT_LIMIT_MINOR).then(scaled).cast(pl.Int64, strict=False)
             units = expression.cast(pl.Int64, strict=False)
-            return pl.when(units.abs() <= AMOUNT_LIMIT_MINOR).then(units * 10**currency_digits)
+            limit = AMOUNT_LIMIT_MINOR // 10**currency_digits
+            return pl.when(units.is_between(-limit, limit)).then(units * 10**currency_digits)
         case _:
             if dtype.is_integer():
                 return expression.cast(pl.Int64, strict=False)
@@ -157,6 +163,8 @@ def _convert(  # noqa: C901, PLR0911 - one case per canonical column
 
 
 def _to_utc(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr | str:
+    # Polars panics on times beyond its calendar, and wraps integers around.
+    expression = pl.when(_is_believable(expression, dtype, source)).then(expression)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return expression.dt.convert_time_zone("UTC").cast(TIME)
     if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
@@ -171,13 +179,27 @@ def _to_utc(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr 
         if source.time_unit == "ns":
             micro = number // 1_000
         else:
-            micro = number * _EPOCH_MICROSECONDS[source.time_unit]
+            micro = number * _MICROSECONDS[source.time_unit]
         return micro.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if dtype.is_integer():
         return f'expected a timestamp, got {dtype}; say its unit with time_unit = "s", "ms", "us" or "ns"'
     if dtype == pl.String:
         return "expected a timestamp, got String; convert it: { sql = \"STRPTIME(column, '%Y-%m-%d %H:%M:%S')\" }"
     return f"expected a timestamp or a date, got {dtype}"
+
+
+def _is_believable(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr:
+    """Whether a time is inside `TIME_LIMITS_US`; nanoseconds in 64 bits always are."""
+    if dtype == pl.Date:
+        unit: int | None = _DAY_MICROSECONDS
+    elif isinstance(dtype, pl.Datetime):
+        unit = _MICROSECONDS.get(dtype.time_unit)
+    else:
+        unit = _MICROSECONDS.get(source.time_unit or "")
+    if unit is None:
+        return pl.lit(value=True)
+    start, end = (limit // unit for limit in TIME_LIMITS_US)
+    return expression.to_physical().is_between(start, end, closed="left")
 
 
 def stable_hash(expression: pl.Expr) -> pl.Expr:
@@ -191,19 +213,24 @@ def stable_hash(expression: pl.Expr) -> pl.Expr:
     return hashed
 
 
-def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]]) -> pl.Expr:
-    user = canonical["user_id"]
-    missing = user.is_null() | (user == "") if _is_text(raw["user_id"][1]) else user.is_null()
-    type_ = canonical["event_type"]
-    never = pl.lit(value=False)
-    broken = [missing, type_.is_null() | (type_ == ""), canonical["event_time"].is_null(), never, never]
+def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]], source: Source) -> pl.Expr:
+    user, type_ = canonical["user_id"], canonical["event_type"]
+    time, time_dtype = raw["event_time"]
+    in_range = _is_believable(time, time_dtype, source)
+    broken = {
+        "user_id_missing": user.is_null() | (user == "") if _is_text(raw["user_id"][1]) else user.is_null(),
+        "event_type_missing": type_.is_null() | (type_ == ""),
+        "event_time_missing": canonical["event_time"].is_null() & in_range.fill_null(value=True),
+        "event_time_out_of_range": ~in_range,
+    }
     if "amount" in canonical:
         amount, dtype = raw["amount"]
         if dtype.is_float():
-            broken[3] = amount.is_not_null() & ~amount.is_finite()
+            broken["amount_not_finite"] = ~amount.is_finite()
         minor = canonical["amount"]
-        broken[4] = amount.is_not_null() & (minor.is_null() | (minor.abs() > AMOUNT_LIMIT_MINOR))
+        broken["amount_out_of_range"] = amount.is_not_null() & (minor.is_null() | (minor.abs() > AMOUNT_LIMIT_MINOR))
     code = pl.lit(0, pl.UInt8)
-    for number, condition in reversed(list(enumerate(broken, start=1))):
-        code = pl.when(condition).then(pl.lit(number, pl.UInt8)).otherwise(code)
+    for number, rule in reversed(list(enumerate(REJECT_RULES, start=1))):
+        if rule.name in broken:
+            code = pl.when(broken[rule.name]).then(pl.lit(number, pl.UInt8)).otherwise(code)
     return code

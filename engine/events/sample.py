@@ -57,4 +57,4 @@ def _head(file: Path) -> pl.DataFrame:
         message = f"{file}: cannot be read ({type(error).__name__})"
         raise DataError(message, code="input-unreadable", hint="Restore this file, or leave it out.") from error
     keys = {key: value for key, value in hive_values(file).items() if key not in frame.columns}
-    return frame.with_columns(pl.lit(value).alias(key) for key, value in keys.items())
+    return frame.with_columns(pl.lit(value, pl.String).alias(key) for key, value in keys.items())

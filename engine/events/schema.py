@@ -9,6 +9,8 @@ import polars as pl
 
 AMOUNT_LIMIT_MINOR: Final = 10**13
 """Largest believable amount of one row, in minor units: its sums stay far inside Int64."""
+TIME_LIMITS_US: Final = (-62_135_510_400_000_000, 253_402_214_400_000_000)
+"""Believable times: 0001-01-02 to 9999-12-31, `[start, end)` in µs since 1970 UTC; they have a date in every zone."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ REJECT_RULES: Final = (
     Rule("user_id_missing", "user_id is null or empty"),
     Rule("event_type_missing", "event_type is null or empty"),
     Rule("event_time_missing", "event_time is null, or a local time that the clock change skipped"),
+    Rule("event_time_out_of_range", "event_time is not in the years 1 to 9999"),
     Rule("amount_not_finite", "amount is NaN or infinite"),
     Rule("amount_out_of_range", f"amount is beyond ±{AMOUNT_LIMIT_MINOR} minor units"),
 )

@@ -10,7 +10,7 @@ import polars as pl
 from engine.config import Source
 from engine.errors import DataError
 from engine.events.files import find_files
-from engine.events.ingest import scan, source_mapping
+from engine.events.ingest import reading, scan, source_mapping
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ def survey_source(source: Source) -> Survey:
     """
     parts = []
     for file in find_files(source.name, source.path):
-        frame = scan(str(file))
-        mapping = source_mapping(source, frame, currency_digits=2)
+        with reading(f"source {source.name!r}", str(file)):
+            frame = scan(str(file))
+            mapping = source_mapping(source, frame, currency_digits=2)
         names = ("user_id", "event_type", "event_time")
         kept = frame.filter(mapping.keep & (mapping.reject == 0))
         parts.append(kept.select(mapping.canonical[name].alias(name) for name in names))

@@ -8,16 +8,18 @@ run again.
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from engine.config import Execution
-from engine.errors import ResourceError, TamisError, TransientError
+from engine.errors import ConfigError, ResourceError, TamisError, TransientError
 from engine.execution.protocol import R, T
 
 _THREAD_VARIABLES = (
@@ -28,15 +30,25 @@ _THREAD_VARIABLES = (
     "ARROW_IO_THREADS",
 )
 _POLL_SECONDS = 1.0
+_CONNECT_SECONDS = 5.0
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """Runs tasks on the Ray that this process is connected to."""
+    """Runs tasks on the Ray that this process is connected to.
+
+    Attributes:
+        threads: Threads and CPUs of a task.
+        timeout_seconds: Longest time in which no task ends.
+        retries: How often a task lost with its worker is run again.
+        environment: Variables that the workers of the tasks need and those of the whole job may not have.
+    """
 
     threads: int
     timeout_seconds: float
     retries: int
+    environment: Mapping[str, str] = field(default_factory=dict)
     name: str = "ray"
 
     def map(
@@ -52,6 +64,7 @@ class RayExecutor:
             max_retries=self.retries,
             retry_exceptions=[OSError, TransientError],
             name=function.__name__,
+            **({"runtime_env": {"env_vars": dict(self.environment)}} if self.environment else {}),
         )
         references = [remote.remote(function, task) for task in tasks]
         waiting = {reference: index for index, reference in enumerate(references)}
@@ -130,12 +143,15 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
     interface only. A Ray that this process is connected to already is used and left alone.
 
     Raises:
+        ConfigError: The address is none.
         TransientError: No cluster answers at the address.
         ResourceError: No node has `cpus_per_task` processors.
     """
+    # Waiting OpenMP threads that spin take the processor from the other tasks.
+    environment = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | {"OMP_WAIT_POLICY": "passive"}
     owner = not ray.is_initialized()
     if owner:
-        _connect(execution)
+        _connect(execution.address or os.environ.get("RAY_ADDRESS") or "local", environment)
     try:
         largest = max((float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0.0)
         if largest < execution.cpus_per_task:
@@ -144,29 +160,85 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
                 code="cluster-too-small",
                 hint="Lower execution.cpus_per_task.",
             )
-        yield RayExecutor(execution.cpus_per_task, execution.task_timeout_seconds, execution.retries)
+        # Variables of the job cost nothing, those of a task a new worker: the job of somebody else has not got them.
+        yield RayExecutor(
+            execution.cpus_per_task,
+            execution.task_timeout_seconds,
+            execution.retries,
+            {} if owner else environment,
+        )
     finally:
         if owner:
             ray.shutdown()
 
 
-def _connect(execution: Execution) -> None:
-    address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
-    # Waiting OpenMP threads that spin take the processor from the other tasks.
-    variables = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | {"OMP_WAIT_POLICY": "passive"}
-    local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
+def _connect(address: str, environment: Mapping[str, str]) -> None:
+    start = address == "local"
+    on_loopback = start or _probe(address)
+    local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if start else {}
     try:
-        ray.init(
-            address=address,
-            runtime_env={"env_vars": variables},
-            log_to_driver=False,
-            logging_level="error",
-            configure_logging=False,
-            **local,
-        )
+        with _ray_settings(on_loopback=on_loopback):
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": dict(environment)},
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=False,
+                **local,
+            )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise TransientError(
-            f"no Ray cluster answers at {address!r}: {(str(error) or type(error).__name__).splitlines()[0]}",
-            code="cluster-unreachable",
-            hint="Check --address and RAY_ADDRESS, or leave both out to start a local Ray.",
-        ) from error
+        # What a half-made connection leaves behind would pass for one.
+        with suppress(Exception):
+            ray.shutdown()
+        raise _unreachable(address, error) from error
+
+
+def _probe(address: str) -> bool:
+    """Whether a cluster listens on the loopback interface; Ray itself would wait for minutes for one that is not there.
+
+    Raises:
+        ConfigError: The address is neither `auto` nor HOST:PORT.
+        TransientError: Nothing listens there.
+    """
+    if address == "auto":
+        return False
+    host, _, digits = address.rpartition(":")
+    if not host or "//" in host or not digits.isdecimal():
+        raise ConfigError(
+            f"a Ray address is HOST:PORT or 'auto', got {address!r}",
+            code="cluster-address",
+            hint="Take the address that `ray start --head` printed, or leave it out to start a local Ray.",
+        )
+    host = host.strip("[]")
+    # Ray reads a loopback address as the one that this machine has on its network, where a local Ray does not listen.
+    hosts = [host, ray.util.get_node_ip_address()] if host in _LOOPBACK else [host]
+    for candidate in hosts:
+        try:
+            with closing(socket.create_connection((candidate, int(digits)), _CONNECT_SECONDS)):
+                return candidate in _LOOPBACK
+        except (OSError, OverflowError) as error:
+            failure = error
+    raise _unreachable(address, failure) from failure
+
+
+def _unreachable(address: str, error: Exception) -> TransientError:
+    reason = str(error).strip().splitlines()
+    return TransientError(
+        f"no Ray cluster answers at {address!r}: {reason[0] if reason else type(error).__name__}",
+        code="cluster-unreachable",
+        hint="Check --address and RAY_ADDRESS, or leave both out to start a local Ray.",
+    )
+
+
+@contextmanager
+def _ray_settings(*, on_loopback: bool) -> Iterator[None]:
+    """What Ray has no argument for: to take the loopback interface at its word, and to give up after one attempt."""
+    settings = {"ENABLE_RAY_CLUSTER": not on_loopback, "NUM_REDIS_GET_RETRIES": 1}
+    before = {name: getattr(ray_constants, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            setattr(ray_constants, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(ray_constants, name, value)

@@ -15,6 +15,15 @@ from engine.features.catalogue import RATES, catalogue
 from engine.features.rfm import rfm_features
 from engine.features.spec import FeatureSpec
 from engine.features.windows import Bands, Ints, merge_windows
+from engine.rollups.packed import (
+    pack_band,
+    pack_user_band,
+    pack_user_day,
+    unpack_band,
+    unpack_day,
+    unpack_type,
+    unpack_user,
+)
 
 MONETARY_MINOR: Final = "rfm_monetary_minor"
 """Spend in minor units, beside the catalogue's columns: edges are learnt from it, exactly."""
@@ -36,14 +45,19 @@ def build_features(daily: pl.DataFrame, users: int, as_of_day: int, spec: Featur
     windows = merge_windows(spec.windows, spec.engagement_days)
     bands = Bands(as_of_day, windows, users)
     before = daily.lazy().filter(pl.col("day") < as_of_day).with_columns(band=bands.band())
-    by_type_query = before.group_by("user", "type", "band").agg(
-        pl.col("events").sum(), pl.col("amount_minor").sum(), last=pl.col("day").max()
+    by_type_query = (
+        before.select("events", "amount_minor", "day", key=pack_band())
+        .group_by("key")
+        .agg(pl.col("events").sum(), pl.col("amount_minor").sum(), last=pl.col("day").max())
+        .with_columns(unpack_user("key"), unpack_type("key"), unpack_band("key"))
     )
+    active_days = before.select(key=pack_user_day()).unique().select(unpack_user("key"), unpack_day("key"))
     active_query = (
-        before.group_by("user", "day")
-        .agg(pl.col("band").first())
-        .group_by("user", "band")
+        active_days.with_columns(band=bands.band())
+        .select("day", key=pack_user_band())
+        .group_by("key")
         .agg(days=pl.len().cast(pl.Int64), first=pl.col("day").min(), last=pl.col("day").max())
+        .with_columns(unpack_user("key"), unpack_band("key"))
     )
     rfm_query = rfm_features(before, as_of_day, spec)
     by_type, active, *rfm = pl.collect_all([by_type_query, active_query, *([] if rfm_query is None else [rfm_query])])

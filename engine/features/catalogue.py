@@ -39,7 +39,18 @@ def _float(name: str, unit: str, meaning: str, window: int | None = None) -> Fea
 
 def catalogue(spec: FeatureSpec) -> tuple[Feature, ...]:
     """All features of a specification."""
-    return (*_activity(spec), *_types(spec), *_rates(spec), *_rfm(spec), *_engagement(spec))
+    return tuple(feature for family in families(spec).values() for feature in family)
+
+
+def families(spec: FeatureSpec) -> dict[str, tuple[Feature, ...]]:
+    """The features by family, in the order of the catalogue."""
+    return {
+        "activity": tuple(_activity(spec)),
+        "event types": tuple(_types(spec)),
+        "rates": tuple(_rates(spec)),
+        "recency, frequency, monetary value": tuple(_rfm(spec)),
+        "engagement": tuple(_engagement(spec)),
+    }
 
 
 def _activity(spec: FeatureSpec) -> Iterator[Feature]:
@@ -82,9 +93,8 @@ def _rfm(spec: FeatureSpec) -> Iterator[Feature]:
     if spec.purchase is None:
         return
     yield _int("rfm_recency_days", "days", "Segmentation RFM: days from the last purchase's day to as_of.")
-    yield _int(
-        "rfm_frequency", "count", f"Segmentation RFM: {spec.frequency_unit} with a purchase, the first included."
-    )
+    counted = "days with a purchase" if spec.frequency_unit == "days" else "purchases"
+    yield _int("rfm_frequency", "count", f"Segmentation RFM: {counted}, the first included.")
     yield _float("rfm_monetary", "money", "Segmentation RFM: sum spent.")
     yield _float("rfm_mean_order", "money", "Mean amount per purchase.")
     yield _int("btyd_frequency", "count", "BTYD: days with a purchase after the first such day.")
@@ -94,4 +104,9 @@ def _rfm(spec: FeatureSpec) -> Iterator[Feature]:
 
 
 def _engagement(spec: FeatureSpec) -> Iterator[Feature]:
-    yield _int("engagement_points", "points", "Weighted count of events.", spec.engagement_days)
+    yield _int(
+        "engagement_points",
+        "points",
+        f"Weighted count of events in the last {spec.engagement_days} days.",
+        spec.engagement_days,
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def major_units(minor: pl.Expr, digits: int) -> pl.Expr:
@@ -12,5 +15,6 @@ def major_units(minor: pl.Expr, digits: int) -> pl.Expr:
         minor: Minor units (Int64); null stays null.
         digits: Decimals of the minor unit.
     """
+    unit: int = 10**digits
     # Polars multiplies by the reciprocal when it divides by a constant, and 57 × 0.01 is 0.5700000000000001.
-    return minor / (minor * 0 + 10**digits)
+    return minor / (minor * 0 + unit)

@@ -10,6 +10,9 @@ from typing import Any
 
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.rollups.packed import MAX_TYPES
+
+_RENAME = 'in the source\'s mapping: event_type = { sql = "CASE WHEN … THEN … END" }.'
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
         priced: Those whose events have amounts.
 
     Raises:
-        ConfigError: Two types whose names become the same column name.
+        ConfigError: Types whose names become the same column name.
     """
     slugs: dict[str, str] = {}
     for name in types:
@@ -98,8 +101,20 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
             raise ConfigError(
                 f"event types {other!r} and {name!r} would both be called {slug(name)!r} in column names",
                 code="event-type-names",
-                hint='Rename one in the source\'s mapping: event_type = { sql = "CASE WHEN … THEN … END" }.',
+                hint=f"Rename one {_RENAME}",
             )
+    if "last_event" in slugs:
+        raise ConfigError(
+            f"the event type {slugs['last_event']!r} would have the column 'days_since_last_event' of all types",
+            code="event-type-names",
+            hint=f"Rename it {_RENAME}",
+        )
+    if len(types) > MAX_TYPES:
+        raise ConfigError(
+            f"{len(types)} event types, at most {MAX_TYPES} can be used",
+            code="event-types-too-many",
+            hint="List the ones that matter in events.types.",
+        )
     weights = config.engagement.weights
     return FeatureSpec(
         types=tuple(EventType(name, slug(name), name in priced) for name in types),

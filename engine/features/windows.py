@@ -46,7 +46,7 @@ class Bands:
 
     def band(self, day: str = "day") -> pl.Expr:
         """UInt8: position of the smallest window that holds the day; `len(windows)` for older days."""
-        edges = (pl.col(day) < self.as_of_day - window for window in self.windows)
+        edges = [pl.col(day) < self.as_of_day - window for window in self.windows]
         return pl.sum_horizontal(edge.cast(pl.UInt8) for edge in edges).cast(pl.UInt8)
 
     def totals(self, grouped: pl.DataFrame, value: str) -> Ints:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from engine.rollups.packed import pack_day, unpack_day, unpack_type, unpack_user
+
 
 def daily_partials(events: pl.LazyFrame) -> pl.LazyFrame:
     """Partials of a bucket's events.
@@ -18,8 +20,16 @@ def daily_partials(events: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         `user`, `type`, `day`, `events`, `amount_minor`, `priced` (Int64); unordered.
     """
-    return events.group_by("user", "type", "day").agg(
-        events=pl.len().cast(pl.Int64),
-        amount_minor=pl.col("amount").sum(),
-        priced=pl.col("amount").count().cast(pl.Int64),
+    grouped = (
+        events.select(key=pack_day(), amount="amount")
+        .group_by("key")
+        .agg(events=pl.len().cast(pl.Int64), amount_minor=pl.col("amount").sum(), priced=pl.col("amount").count())
+    )
+    return grouped.select(
+        unpack_user("key"),
+        unpack_type("key"),
+        unpack_day("key"),
+        "events",
+        "amount_minor",
+        pl.col("priced").cast(pl.Int64),
     )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +27,12 @@ class Event(NamedTuple):
     """Minor units."""
 
 
-def spec_of(types: Iterable[str] = ("purchase",), **changes: object) -> FeatureSpec:
-    """A specification without roles but `purchase`; amounts belong to purchases."""
-    names = tuple(types)
+def spec_of(
+    names: Sequence[str] = ("purchase",), priced: Collection[str] = ("purchase",), **changes: object
+) -> FeatureSpec:
+    """A specification without roles but `purchase`."""
     values: dict[str, object] = {
-        "types": tuple(EventType(name, name, name == "purchase") for name in names),
+        "types": tuple(EventType(name, name, name in priced) for name in names),
         "purchase": "purchase" if "purchase" in names else None,
         "send": None,
         "open": None,
@@ -74,6 +75,7 @@ def ingested(events: Sequence[Event], spec: FeatureSpec, folder: Path) -> str:
             timezone=spec.timezone,
             currency_digits=spec.currency_digits,
             as_of_us=2**62,
+            mark="",
             part=str(part),
             rejects=None,
             staging=None,
