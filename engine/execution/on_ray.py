@@ -7,6 +7,7 @@ run again.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -153,7 +154,8 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
     if owner:
         _connect(execution.address or os.environ.get("RAY_ADDRESS") or "local", environment)
     try:
-        largest = max((float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0.0)
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        largest = max((float(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0.0)
         if largest < execution.cpus_per_task:
             raise ResourceError(
                 f"a task asks for {execution.cpus_per_task} CPUs, the largest node has {largest:.0f}",
@@ -173,16 +175,22 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
 
 
 def _connect(address: str, environment: Mapping[str, str]) -> None:
-    start = address == "local"
-    on_loopback = start or _probe(address)
-    local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if start else {}
+    # What Ray has no argument for: to take the loopback interface at its word, and to give up after one attempt.
+    if address == "local":
+        local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        settings: dict[str, Any] = {"ENABLE_RAY_CLUSTER": False}
+    else:
+        local = {}
+        settings = {"NUM_REDIS_GET_RETRIES": 1}
+        if _probe(address):
+            settings["ENABLE_RAY_CLUSTER"] = False
     try:
-        with _ray_settings(on_loopback=on_loopback):
+        with _ray_constants(settings):
             ray.init(
                 address=address,
                 runtime_env={"env_vars": dict(environment)},
                 log_to_driver=False,
-                logging_level="error",
+                logging_level=logging.ERROR,
                 configure_logging=False,
                 **local,
             )
@@ -190,7 +198,8 @@ def _connect(address: str, environment: Mapping[str, str]) -> None:
         # What a half-made connection leaves behind would pass for one.
         with suppress(Exception):
             ray.shutdown()
-        raise _unreachable(address, error) from error
+        reason = str(error).strip().splitlines()
+        raise _unreachable(address, reason[0] if reason else type(error).__name__) from error
 
 
 def _probe(address: str) -> bool:
@@ -211,32 +220,30 @@ def _probe(address: str) -> bool:
         )
     host = host.strip("[]")
     # Ray reads a loopback address as the one that this machine has on its network, where a local Ray does not listen.
-    hosts = [host, ray.util.get_node_ip_address()] if host in _LOOPBACK else [host]
+    hosts = [host, str(ray.util.get_node_ip_address())] if host in _LOOPBACK else [host]  # type: ignore[no-untyped-call]
+    reason = ""
     for candidate in hosts:
         try:
             with closing(socket.create_connection((candidate, int(digits)), _CONNECT_SECONDS)):
                 return candidate in _LOOPBACK
         except (OSError, OverflowError) as error:
-            failure = error
-    raise _unreachable(address, failure) from failure
+            reason = str(error)
+    raise _unreachable(address, reason)
 
 
-def _unreachable(address: str, error: Exception) -> TransientError:
-    reason = str(error).strip().splitlines()
+def _unreachable(address: str, reason: str) -> TransientError:
     return TransientError(
-        f"no Ray cluster answers at {address!r}: {reason[0] if reason else type(error).__name__}",
+        f"no Ray cluster answers at {address!r}: {reason}",
         code="cluster-unreachable",
         hint="Check --address and RAY_ADDRESS, or leave both out to start a local Ray.",
     )
 
 
 @contextmanager
-def _ray_settings(*, on_loopback: bool) -> Iterator[None]:
-    """What Ray has no argument for: to take the loopback interface at its word, and to give up after one attempt."""
-    settings = {"ENABLE_RAY_CLUSTER": not on_loopback, "NUM_REDIS_GET_RETRIES": 1}
-    before = {name: getattr(ray_constants, name) for name in settings}
+def _ray_constants(values: Mapping[str, Any]) -> Iterator[None]:
+    before = {name: getattr(ray_constants, name) for name in values}
     try:
-        for name, value in settings.items():
+        for name, value in values.items():
             setattr(ray_constants, name, value)
         yield
     finally:

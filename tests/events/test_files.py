@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ConfigError
+from engine.events.files import find_files, hive_values
+
+TREE = [
+    "a.parquet",
+    "b.parquet",
+    "notes.txt",
+    "data.v1",
+    "day=1/x.parquet",
+    "day=2/deep/y.parquet",
+    "_staging/z.parquet",
+    "day=1/.tmp/w.parquet",
+    "day=2/_SUCCESS",
+    "day=2/_part.parquet",
+    "été [1]/ç.parquet",
+]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in TREE:
+        file = tmp_path / "log" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "log" / "empty").mkdir()
+    return tmp_path / "log"
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (["a.parquet"], ["a.parquet"]),
+        (["data.v1"], ["data.v1"]),
+        (["*.parquet"], ["a.parquet", "b.parquet"]),
+        (["[ab].parquet"], ["a.parquet", "b.parquet"]),
+        (["?.parquet", "b.parquet", "./b.parquet"], ["a.parquet", "b.parquet"]),
+        (["day=2"], ["day=2/deep/y.parquet"]),
+        (["day=*"], ["day=1/x.parquet", "day=2/deep/y.parquet"]),
+        (["day=*/*.parquet"], ["day=1/x.parquet", "day=2/_part.parquet"]),
+        (["day=2/**/y.parquet"], ["day=2/deep/y.parquet"]),
+        (
+            [""],
+            ["a.parquet", "b.parquet", "day=1/x.parquet", "day=2/deep/y.parquet", "été [1]/ç.parquet"],
+        ),
+        (["été [1]"], ["été [1]/ç.parquet"]),
+        (["été [1]/ç.parquet"], ["été [1]/ç.parquet"]),
+        (["_staging"], ["_staging/z.parquet"]),
+        (["day=1", "a.parquet"], ["a.parquet", "day=1/x.parquet"]),
+    ],
+)
+def test_entries_stand_for_files(tree: Path, entries: list[str], expected: list[str]) -> None:
+    paths = tuple(str(tree / entry) for entry in entries)
+    found = find_files("shop", paths if len(paths) > 1 else paths[0])
+    assert found == tuple(sorted(tree / name for name in expected))
+
+
+def test_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    assert find_files("shop", ("./a.parquet", "a.parquet")) == (Path("a.parquet"),)
+
+
+@pytest.mark.parametrize("entry", ["c.parquet", "*.csv", "empty", "nosuch/**/*.parquet", "day=2/.x", "empty/*"])
+def test_nothing_matches(tree: Path, entry: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_files("shop", str(tree / entry))
+    assert caught.value.code == "input-no-files"
+    assert "'shop'" in caught.value.message
+    assert repr(str(tree / entry)) in caught.value.message
+
+
+def test_all_that_match_nothing_are_named(tree: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_files("shop", (str(tree / "x1"), str(tree / "a.parquet"), str(tree / "x2*")))
+    assert "x1" in caught.value.message
+    assert "x2*" in caught.value.message
+    assert "a.parquet" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("log/a.parquet", {}),
+        ("log/day=2026-01-01/a.parquet", {"day": "2026-01-01"}),
+        ("y=1/m=2/z=3.parquet", {"y": "1", "m": "2"}),
+        ("c=a%20b%2Fc%C3%A9/x", {"c": "a b/cé"}),
+        ("c=1/c=2/x", {"c": "2"}),
+        ("q=a=b/x", {"q": "a=b"}),
+        ("=a/b=/x", {"b": ""}),
+        ("d=__HIVE_DEFAULT_PARTITION__/x", {"d": None}),
+    ],
+)
+def test_hive_values(path: str, expected: dict[str, str | None]) -> None:
+    assert hive_values(Path(path)) == expected
