@@ -203,8 +203,8 @@ class Model(Section):
     """Training rows per leaf at least."""
     train_anchors: int = Field(6, ge=1, le=100)
     """Training dates, spaced by the horizon, before the validation date."""
-    max_rows: int = Field(1_000_000, ge=100)
-    """Training rows above this are sampled by user, stably."""
+    max_rows: int = Field(500_000, ge=100)
+    """Training and validation rows above this are each sampled by user, stably."""
     min_positives: int = Field(20, ge=1)
     """Fewer positive (or negative) training or validation rows stop the fit."""
 

@@ -159,13 +159,14 @@ class TargetTask:
 
     Attributes:
         train_files, valid_files: Rows at the training anchors and at the later validation anchor.
-        rows: Number of training rows, before sampling.
+        train_rows, valid_rows: Their numbers, before sampling.
     """
 
     target: Target
     train_files: tuple[str, ...]
     valid_files: tuple[str, ...]
-    rows: int
+    train_rows: int
+    valid_rows: int
     features: tuple[str, ...]
     categorical: tuple[str, ...]
     model: Model
@@ -229,8 +230,8 @@ def _learn_clusters(task: ClustersTask) -> Clustered:
 
 def _learn_target(task: TargetTask) -> TrainedModel:
     columns = ["user_id", "anchor", *task.features, pl.col(label_column(task.target)).alias("label")]
-    train_rows = _sample(_scan(task.train_files), task.rows, task.model.max_rows).select(columns).collect()
-    valid_rows = _scan(task.valid_files).select(columns).collect()
+    train_rows = _sample(_scan(task.train_files), task.train_rows, task.model.max_rows).select(columns).collect()
+    valid_rows = _sample(_scan(task.valid_files), task.valid_rows, task.model.max_rows).select(columns).collect()
     return train(
         train_rows, valid_rows, task.features, task.categorical, task.target, task.model, task.seed, task.threads
     )

@@ -135,13 +135,15 @@ def learn_tasks(
     categorical = tuple(name for name in features if contacts.get(name) == pl.String)
     for target in config.targets:
         valid, *train = anchors(target, day, config.model.train_anchors)
-        train_rows = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor in train]
+        train_files = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor in train]
+        valid_files = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor == valid]
         tasks.append(
             TargetTask(
                 target=target,
-                train_files=tuple(file for file, _ in train_rows),
-                valid_files=tuple(file for matrix in matrices for anchor, file, _ in matrix.rows if anchor == valid),
-                rows=sum(rows for _, rows in train_rows),
+                train_files=tuple(file for file, _ in train_files),
+                valid_files=tuple(file for file, _ in valid_files),
+                train_rows=sum(rows for _, rows in train_files),
+                valid_rows=sum(rows for _, rows in valid_files),
                 features=features,
                 categorical=categorical,
                 model=config.model,

@@ -168,3 +168,9 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}"
     return clean(str(value)).replace("\n", " ")
+
+
+def shown_path(path: str) -> str:
+    """A path as a person would type it: relative when it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

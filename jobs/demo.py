@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import date
 from importlib.util import find_spec
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import print_json, print_table, say, write
+from jobs.console import print_json, print_table, say, shown_path, write
 from jobs.session import Settings, load, session
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def _tell(record: RunRecord, bundle: Bundle) -> None:
     for model in bundle.models:
         _tell_model(model.spec)
     table = record.tables["segments"]
-    path = os.path.relpath(table.path)
+    path = shown_path(table.path)
     write(sys.stdout, "\nRead the result with DuckDB:")
     write(sys.stdout, f"  {_QUERY.format(path=path)}")
     write(sys.stdout, f"\n{table.rows:,} rows in {path}")

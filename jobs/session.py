@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import print_json, print_table, write
+from jobs.console import print_json, print_table, shown_path, write
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -114,12 +114,12 @@ def print_summary(record: RunRecord) -> None:
     if tables:
         write(sys.stdout, "")
         rows = [
-            (name, table["rows"], table["files"], _size(table["bytes"]), table["path"])
+            (name, table["rows"], table["files"], _size(table["bytes"]), shown_path(table["path"]))
             for name, table in tables.items()
         ]
         print_table(("table", "rows", "files", "size", "path"), rows)
     if answer["bundle"]:
-        write(sys.stdout, f"\nbundle {answer['bundle']}")
+        write(sys.stdout, f"\nbundle {shown_path(answer['bundle'])}")
     if timings:
         listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _flat(timings))
         write(sys.stdout, f"\ntime   {listed}")

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from engine.config import Execution
+from engine.execution.local import LocalExecutor
+from engine.execution.protocol import Executor
 
 # Before anything imports Polars or Ray: both read the environment when they are loaded.
 os.environ["TZ"] = "UTC"
@@ -33,3 +38,25 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data in {folder}: set {REFERENCE_DATA} to the folder of cdnow_master.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray for all tests that need one: starting it takes seconds."""
+    from engine.execution.on_ray import ray_executor
+
+    with ray_executor(Execution(executor="ray")):
+        yield
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    """Each executor in turn: what is asked of one is asked of all."""
+    if request.param == "local":
+        yield LocalExecutor()
+        return
+    from engine.execution.on_ray import ray_executor
+
+    request.getfixturevalue("ray_session")
+    with ray_executor(Execution(executor="ray")) as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""A small log of two sources with contacts, a target, clusters and rules: enough to fit, and small enough to fit often."""
+"""A small log of two sources with contacts, a target, clusters and rules: enough to fit, small enough to fit often."""
 
 from __future__ import annotations
 

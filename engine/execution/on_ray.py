@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from engine.config import Execution
 from engine.errors import ConfigError, ResourceError, TamisError, TransientError
@@ -182,6 +182,8 @@ def _connect(address: str, environment: Mapping[str, str]) -> None:
     else:
         local = {}
         settings = {"NUM_REDIS_GET_RETRIES": 1}
+        if address == "auto":
+            address = _running_cluster()
         if _probe(address):
             settings["ENABLE_RAY_CLUSTER"] = False
     try:
@@ -202,6 +204,15 @@ def _connect(address: str, environment: Mapping[str, str]) -> None:
         raise _unreachable(address, reason[0] if reason else type(error).__name__) from error
 
 
+def _running_cluster() -> str:
+    """Address of the cluster that this machine is a node of."""
+    try:
+        with _ray_constants({"ENABLE_RAY_CLUSTER": False}):
+            return str(services.canonicalize_bootstrap_address_or_die("auto"))
+    except (ConnectionError, ValueError) as error:
+        raise _unreachable("auto", str(error)) from error
+
+
 def _probe(address: str) -> bool:
     """Whether a cluster listens on the loopback interface; Ray itself would wait for minutes for one that is not there.
 
@@ -209,8 +220,6 @@ def _probe(address: str) -> bool:
         ConfigError: The address is neither `auto` nor HOST:PORT.
         TransientError: Nothing listens there.
     """
-    if address == "auto":
-        return False
     host, _, digits = address.rpartition(":")
     if not host or "//" in host or not digits.isdecimal():
         raise ConfigError(

@@ -69,8 +69,8 @@ def test_the_published_segments(run: tuple[RunRecord, pl.DataFrame], expected: d
     assert {name: values[0] for name, values in found.items()} == {
         name: values[0] for name, values in expected["seg"].items()
     }
-    # Published recency is the whole days passed since the last invoice; from day to day it is one more, as no invoice was
-    # written at midnight. This file has one postage row of 18.00 less than the published one.
+    # Published recency is whole days since the time of the last invoice; from day to day it is one more, as no invoice
+    # was written at midnight. This file has one postage row of 18.00 less than the published one.
     spend = {"champions": expected["champions_monetary_on_this_file"]}
     for name, (_, recency, frequency, monetary) in expected["seg"].items():
         assert found[name][1:] == pytest.approx([recency + 1, frequency, spend.get(name, monetary)], abs=6e-5), name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -48,7 +49,7 @@ def test_ranges_cover_every_key_once(buckets: int) -> None:
     assert len(ranges) == buckets
     assert ranges[0].start == 0
     assert ranges[-1].end == KEYS
-    assert all(left.end == right.start for left, right in zip(ranges, ranges[1:], strict=False))
+    assert all(left.end == right.start for left, right in pairwise(ranges))
     assert max(r.end - r.start for r in ranges) - min(r.end - r.start for r in ranges) <= 1
 
 

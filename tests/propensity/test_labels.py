@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.config import Target
+from engine.errors import ConfigError
+from engine.propensity.labels import all_anchors, anchors, positives, target_condition
+
+ANCHOR = 100
+SCHEMA = {
+    "user": pl.UInt32,
+    "type": pl.UInt16,
+    "day": pl.Int32,
+    "amount": pl.Int64,
+    "quantity": pl.Int64,
+    "channel": pl.String,
+}
+BUYS = Target(name="buys", event="purchase", horizon_days=7)
+
+
+def events_of(*rows: dict[str, Any]) -> pl.DataFrame:
+    usual = {"user": 0, "type": 1, "day": ANCHOR, "amount": None, "quantity": None, "channel": None}
+    return pl.DataFrame([{**usual, **row} for row in rows], SCHEMA)
+
+
+def who(events: pl.DataFrame, target: Target = BUYS, digits: int = 2) -> list[int]:
+    return sorted(positives(events, target, 1, ANCHOR, digits))
+
+
+@pytest.mark.parametrize(
+    ("day", "counts"), [(99, False), (100, True), (101, True), (106, True), (107, False), (0, False), (10_000, False)]
+)
+def test_the_window_begins_at_the_anchor_and_ends_before_the_horizon(day: int, counts: bool) -> None:
+    assert who(events_of({"day": day})) == ([0] if counts else [])
+
+
+def test_a_user_is_listed_once_and_other_types_do_not_count() -> None:
+    events = events_of({"user": 3}, {"user": 3}, {"user": 1, "day": 105}, {"user": 2, "type": 0})
+    assert who(events) == [1, 3]
+    assert positives(events, BUYS, 1, ANCHOR, 2).dtype == pl.UInt32
+
+
+@pytest.mark.parametrize(
+    ("where", "row", "counts"),
+    [
+        ("amount >= 50", {"amount": 5_000}, True),
+        ("amount >= 50", {"amount": 4_999}, False),
+        ("amount >= 50", {"amount": None}, False),
+        ("NOT (amount >= 50)", {"amount": None}, False),
+        ("amount IS NULL", {"amount": None}, True),
+        ("amount IS NULL", {"amount": 1}, False),
+        # 57 × 0.01 is more than 0.57, 57 / 100 is not.
+        ("amount = 0.57", {"amount": 57}, True),
+        ("amount <= 0.57", {"amount": 57}, True),
+        ("amount < 0", {"amount": -1}, True),
+        ("amount > 1 AND channel = 'e-mail'", {"amount": 101, "channel": "e-mail"}, True),
+        ("amount > 1 AND channel = 'e-mail'", {"amount": 101, "channel": None}, False),
+        ("quantity BETWEEN 2 AND 3", {"quantity": 3}, True),
+        ("channel IN ('web', 'app')", {"channel": "app"}, True),
+        ("channel = 'Île'", {"channel": "Île"}, True),
+    ],
+)
+def test_a_condition_speaks_of_major_units_and_is_false_where_it_is_unknown(
+    where: str, row: dict[str, Any], counts: bool
+) -> None:
+    target = Target(name="t", event="purchase", horizon_days=7, where=where)
+    assert who(events_of(row), target) == ([0] if counts else [])
+
+
+@pytest.mark.parametrize(("digits", "minor"), [(0, 50), (2, 5_000), (3, 50_000)])
+def test_major_units_follow_the_currency(digits: int, minor: int) -> None:
+    target = Target(name="t", event="purchase", horizon_days=7, where="amount >= 50")
+    assert who(events_of({"amount": minor}), target, digits) == [0]
+    assert who(events_of({"amount": minor - 1}), target, digits) == []
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(90, 115), st.none() | st.integers(-10_000, 10_000)),
+        max_size=30,
+    ),
+    horizon=st.integers(1, 12),
+    limit=st.integers(-100, 100),
+)
+@settings(max_examples=50)
+def test_labels_equal_a_walk_over_plain_python_events(
+    rows: list[tuple[int, int, int, int | None]], horizon: int, limit: int
+) -> None:
+    target = Target(name="t", event="purchase", horizon_days=horizon, where=f"amount >= {limit / 4}")
+    events = events_of(*(dict(zip(("user", "type", "day", "amount"), row, strict=True)) for row in rows))
+    expected = {
+        user
+        for user, kind, day, amount in rows
+        if kind == 1 and ANCHOR <= day < ANCHOR + horizon and amount is not None and amount / 100 >= limit / 4
+    }
+    assert who(events, target) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "columns"),
+    [
+        (None, ()),
+        ("amount >= 50", ("amount",)),
+        ("channel = 'web' AND quantity > 1 AND channel <> 'x'", ("channel", "quantity")),
+    ],
+)
+def test_the_columns_that_a_condition_reads(where: str | None, columns: tuple[str, ...]) -> None:
+    assert target_condition(Target(name="t", event="e", where=where))[1] == columns
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ("amuont >= 50", "amount"),
+        ("amount", "Float64"),
+        ("amount >=", ""),
+        ("event_time > 5", "event_time"),
+        ("random() > 0.5", ""),
+        ("sum(amount) > 5", ""),
+        ("channel > 5", ""),
+    ],
+)
+def test_what_is_no_condition_over_an_event_is_refused(where: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        target_condition(Target(name="big", event="e", where=where))
+    assert caught.value.code == "target-where"
+    assert "targets.big.where" in caught.value.message
+    assert where in caught.value.message
+    assert named in caught.value.message
+    assert "duration_ms" in caught.value.hint
+
+
+def test_anchors_are_a_horizon_apart_and_the_last_label_window_ends_at_as_of() -> None:
+    assert anchors(BUYS, 100, 3) == (93, 86, 79, 72)
+    spans = [(anchor, anchor + BUYS.horizon_days) for anchor in anchors(BUYS, 100, 3)]
+    assert spans[0][1] == 100
+    assert all(later[0] == earlier[1] for later, earlier in itertools.pairwise(spans))
+
+
+def test_all_anchors_are_those_of_every_target() -> None:
+    longer = Target(name="longer", event="purchase", horizon_days=14)
+    assert all_anchors((BUYS, longer), 100, 1) == (72, 86, 93)
+    assert all_anchors((), 100, 6) == ()

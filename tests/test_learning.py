@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from engine.bundle import load_bundle
+from engine.config import Clusters, Config, Rfm, Target
+from engine.errors import DataError
+from engine.execution.local import LocalExecutor
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number, midnight_us
+from engine.learning import (
+    ClustersTask,
+    MatrixRecord,
+    MatrixTask,
+    Scales,
+    ScalesTask,
+    _sample,
+    build_matrices,
+    check_history,
+    label_column,
+    learn,
+)
+from engine.pipeline import fit_run
+from engine.rollups.bucket import KEYS, key_ranges
+from tests.features.logs import Event, at, bucket_of, features_at, ingested, spec_of
+from tests.samples import AS_OF, TOML, configuration, files, write_sample
+
+DAY = date(2024, 3, 20)
+SPEC = spec_of(("purchase", "visit"), windows=(7, 30))
+BUYS = Target(name="buys", event="purchase", horizon_days=10)
+BIG = Target(name="big", event="purchase", where="amount >= 50", horizon_days=20)
+
+
+@pytest.fixture(scope="module")
+def log() -> list[Event]:
+    random = Random(11)
+    return [
+        at(
+            f"2024-{random.randint(1, 3):02}-{random.randint(1, 28):02} {random.randint(0, 23):02}:00:00",
+            random.randrange(25),
+            random.choice(["purchase", "visit"]),
+            random.choice([None, 100, 4_999, 5_000, 90_000]),
+        )
+        for _ in range(300)
+    ]
+
+
+def matrices(events: list[Event], folder: Path, *, buckets: int = 1, spec: FeatureSpec = SPEC) -> list[MatrixRecord]:
+    folder.mkdir(exist_ok=True)
+    part = ingested(events, spec, folder)
+    day = day_number(DAY)
+    return [
+        build_matrices(
+            MatrixTask(
+                bucket=index,
+                keys=keys,
+                parts=(part,),
+                contacts=None,
+                contact_columns=(),
+                line_sources=frozenset(),
+                as_of_us=midnight_us(DAY, spec.timezone),
+                as_of_day=day,
+                anchors=(day - 60, day - 40, day - 30, day - 20, day - 10),
+                spec=spec,
+                targets=(BUYS, BIG),
+                train_anchors=2,
+                folder=str(folder),
+            )
+        )
+        for index, keys in enumerate(key_ranges(buckets))
+    ]
+
+
+def at_anchor(records: list[MatrixRecord], days_before: int) -> pl.DataFrame:
+    anchor = day_number(DAY) - days_before
+    frames = [pl.read_parquet(file) for record in records for day, file, _ in record.rows if day == anchor]
+    return pl.concat(frames).sort("user_id")
+
+
+def users_with(events: list[Event], anchor: date, horizon: int, least: int | None) -> set[int | str]:
+    return {
+        event.user
+        for event in events
+        if event.type == "purchase"
+        and anchor <= event.time.date() < anchor + timedelta(days=horizon)
+        and (least is None or (event.amount is not None and event.amount >= least))
+    }
+
+
+@pytest.mark.parametrize("days_before", [10, 20, 30, 40, 60])
+def test_rows_at_an_anchor_are_its_features_and_the_labels_after_it(
+    days_before: int, log: list[Event], tmp_path: Path
+) -> None:
+    records = matrices(log, tmp_path)
+    frame = at_anchor(records, days_before)
+    anchor = DAY - timedelta(days=days_before)
+    features = features_at(bucket_of(str(tmp_path / "part.parquet"), anchor, SPEC), anchor, SPEC)
+    assert_frame_equal(frame.select(features.columns), features, check_exact=True)
+    assert frame["anchor"].unique().to_list() == [anchor]
+    # Two training anchors and the validation anchor of each target.
+    labels = {name for name in frame.columns if name.startswith("label_")}
+    assert labels == {
+        *(["label_buys"] if days_before in {10, 20, 30} else []),
+        *(["label_big"] if days_before in {20, 40, 60} else []),
+    }
+    for target, least in ((BUYS, None), (BIG, 5_000)):
+        if label_column(target) in labels:
+            positive = frame.filter(label_column(target))["user_id"].to_list()
+            expected = users_with(log, anchor, target.horizon_days, least) & set(frame["user_id"])
+            assert positive == sorted(expected)
+            assert 0 < len(positive) < frame.height
+
+
+def test_what_happens_at_or_after_an_anchor_changes_its_labels_and_none_of_its_features(
+    log: list[Event], tmp_path: Path
+) -> None:
+    anchor = DAY - timedelta(days=20)
+
+    def altered() -> Iterator[Event]:
+        for event in log:
+            if event.time.date() < anchor:
+                yield event
+            elif event.user != 3:
+                yield event._replace(type="purchase" if event.type == "visit" else "visit", amount=70_000)
+                yield event._replace(type="visit")
+
+    honest = at_anchor(matrices(log, tmp_path / "honest"), 20)
+    leaking = at_anchor(matrices(list(altered()), tmp_path / "altered"), 20)
+    labels = ["label_buys", "label_big"]
+    assert_frame_equal(
+        leaking.drop(labels, "user", "user_key"), honest.drop(labels, "user", "user_key"), check_exact=True
+    )
+    assert not leaking.select(labels).equals(honest.select(labels))
+
+
+def test_the_number_of_buckets_changes_no_row(log: list[Event], tmp_path: Path) -> None:
+    whole, cut = matrices(log, tmp_path / "1"), matrices(log, tmp_path / "8", buckets=8)
+    for days_before in (10, 20, 60):
+        assert_frame_equal(
+            at_anchor(cut, days_before).drop("user"), at_anchor(whole, days_before).drop("user"), check_exact=True
+        )
+    assert sum(record.users for record in cut) == whole[0].users == 25
+    assert sum(record.kept for record in cut) == whole[0].kept
+    assert [sum(rows[index][2] for rows in (record.rows for record in cut)) for index in range(5)] == [
+        rows for _, _, rows in whole[0].rows
+    ]
+
+
+def keyed(users: int, anchors: int = 3) -> pl.DataFrame:
+    keys = [KEYS // users * user + user for user in range(users)]
+    return pl.DataFrame(
+        {
+            "user_key": pl.Series(keys * anchors, dtype=pl.UInt64),
+            "anchor": [anchor for anchor in range(anchors) for _ in keys],
+        }
+    )
+
+
+@given(users=st.integers(1, 200), share=st.floats(0.01, 1.5))
+def test_a_sample_takes_all_rows_of_a_user_or_none(users: int, share: float) -> None:
+    frame = keyed(users)
+    limit = max(1, int(frame.height * share))
+    taken = _sample(frame.lazy(), frame.height, limit).collect()
+    if limit >= frame.height:
+        assert_frame_equal(taken, frame)
+    assert set(taken.group_by("user_key").len()["len"]) <= {3}
+    # Keys are spread evenly here, so the sample is as large as asked for but for one user.
+    assert taken.height <= min(limit, frame.height) + 3
+    assert taken.height >= min(limit, frame.height) - 3
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one_and_of_any_order() -> None:
+    frame = keyed(100)
+    large = _sample(frame.lazy(), frame.height, 150).collect()
+    small = _sample(frame.reverse().lazy(), frame.height, 60).collect()
+    assert set(small["user_key"]) < set(large["user_key"]) < set(frame["user_key"])
+
+
+@pytest.mark.parametrize(
+    ("horizon", "days", "enough"), [(10, 20, False), (10, 21, True), (1, 2, False), (1, 3, True), (30, 365, True)]
+)
+def test_history_must_be_longer_than_two_horizons(horizon: int, days: int, enough: bool) -> None:
+    target = Target(name="t", event="e", horizon_days=horizon)
+    if enough:
+        check_history((target,), 1000 - days, 1000)
+        return
+    with pytest.raises(DataError) as caught:
+        check_history((target, BUYS, Target(name="fine", event="e", horizon_days=1)), 1000 - days, 1000)
+    assert caught.value.code == "history-too-short"
+    assert f"{days} days long" in caught.value.message
+    assert f"'t': horizon {horizon} days needs more than {2 * horizon} days" in caught.value.message
+    assert ("'fine'" in caught.value.message) == (days == 2)
+
+
+def test_without_targets_any_history_is_long_enough() -> None:
+    check_history((), 1000, 1000)
+
+
+def current_file(folder: Path, points: list[int], name: str = "current") -> str:
+    file = folder / f"{name}.parquet"
+    pl.DataFrame({"user_id": range(len(points)), "engagement_points": points}).write_parquet(file)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("points", "full_at", "expected"),
+    [
+        (list(range(1, 101)), None, 99),
+        ([0] * 1000 + list(range(1, 101)), None, 99),
+        ([0, 0], None, 1),
+        ([5], None, 5),
+        (list(range(1, 101)), 7, 7),
+    ],
+)
+def test_the_engagement_scale_is_the_99th_percentile_of_active_users_unless_given(
+    points: list[int], full_at: int | None, expected: int, tmp_path: Path
+) -> None:
+    task = ScalesTask((current_file(tmp_path, points),), spec_of(("visit",)), Rfm(), full_at)
+    assert learn(task) == Scales(None, expected)
+
+
+def test_files_in_any_order_give_the_same_scales_and_clusters(log: list[Event], tmp_path: Path) -> None:
+    found = []
+    for buckets, reverse in ((1, False), (8, False), (8, True)):
+        records = matrices(log, tmp_path / f"{buckets}{reverse}", buckets=buckets)
+        current = tuple(record.current for record in records)[:: -1 if reverse else 1]
+        features = ("tenure_days", "purchase_amount_30d", "days_since_purchase")
+        clusters = ClustersTask(
+            current, 25, features, "purchase_amount_30d", Clusters(k_min=2, k_max=4, max_rows=100), 1
+        )
+        found.append((learn(ScalesTask(current, SPEC, Rfm(recency="rank"), None)), learn(clusters)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    # Its anchors are also anchors of the other target, at other positions.
+    second = '\n[[targets]]\nname = "opens"\nevent = "email_open"\nhorizon_days = 7\n\n[model]'
+    write_sample(folder, toml=TOML.replace("\n[model]", second))
+    return folder / "tamis.toml"
+
+
+def fitted(sample: Path, out: Path, threads: int = 1, **overrides: object) -> dict[str, bytes]:
+    config: Config = configuration(sample, out=str(out), **overrides)
+    record = fit_run(config, AS_OF, executor=LocalExecutor(threads=threads))
+    return {f"{Path(str(record.bundle)).name}/{name}": data for name, data in files(Path(str(record.bundle))).items()}
+
+
+def test_the_bundle_depends_on_neither_portions_nor_threads(sample: Path, tmp_path: Path) -> None:
+    one = fitted(sample, tmp_path / "one", execution__rows_per_task=100_000)
+    assert fitted(sample, tmp_path / "eight", threads=2, execution__rows_per_task=200) == one
+    models = load_bundle(next((tmp_path / "one" / "_bundles").glob("*/"))).models
+    assert [model.spec.target.name for model in models] == ["buys", "opens"]
+    assert models[0].spec.valid_anchors == (AS_OF - timedelta(days=14),)
+    assert models[1].spec.valid_anchors == (AS_OF - timedelta(days=7),)
+    assert models[1].spec.train_anchors == tuple(AS_OF - timedelta(days=7 * step) for step in (4, 3, 2))
+
+
+def test_sampling_is_by_user_and_does_not_depend_on_portions(sample: Path, tmp_path: Path) -> None:
+    overrides = {"model__max_rows": 100, "clusters__max_rows": 100, "contacts__model_columns": ()}
+    one = fitted(sample, tmp_path / "one", execution__rows_per_task=100_000, **overrides)
+    assert fitted(sample, tmp_path / "four", execution__rows_per_task=300, **overrides) == one
+    [model, _] = load_bundle(next((tmp_path / "one" / "_bundles").glob("*/"))).models
+    assert 50 < model.spec.train_metrics.rows < 150
+    assert model.spec.metrics.rows > 60

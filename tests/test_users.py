@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.events.mapping import stable_hash
+from engine.rollups.bucket import KEYS, KeyRange
+from engine.users import join_contacts
+
+ALL = KeyRange(0, KEYS)
+
+
+def users_of(*ids: int | str, keys: list[int] | None = None) -> pl.DataFrame:
+    frame = pl.DataFrame({"user_id": list(ids)}).with_row_index("user")
+    key = stable_hash(pl.col("user_id")) if keys is None else pl.Series(keys, dtype=pl.UInt64)
+    return frame.with_columns(user_key=key)
+
+
+def contacts_of(folder: Path, rows: dict[str, str | None], keys: list[int] | None = None) -> str:
+    ids = list(rows)
+    frame = pl.DataFrame({"user_id": ids, "city": list(rows.values()), "other": ids})
+    key = stable_hash(pl.col("user_id")) if keys is None else pl.Series(keys, dtype=pl.UInt64)
+    frame.with_columns(user_key=key).sort("user_key").write_parquet(folder / "contacts.parquet")
+    return str(folder / "contacts.parquet")
+
+
+@pytest.mark.parametrize("ids", [(7, 10, 9), ("7", "10", "9")])
+def test_attributes_are_found_and_the_order_of_users_is_kept(ids: tuple[int | str, ...], tmp_path: Path) -> None:
+    contacts = contacts_of(tmp_path, {"10": "Évry", "9": None, "8": "Lyon"})
+    users, matched = join_contacts(users_of(*ids), contacts, ALL, ("city",))
+    assert users.columns == ["user", "user_id", "user_key", "city"]
+    assert users["user_id"].to_list() == list(ids)
+    assert users["city"].to_list() == [None, "Évry", None]
+    assert matched == 2
+
+
+def test_ids_that_share_a_key_do_not_share_attributes(tmp_path: Path) -> None:
+    contacts = contacts_of(tmp_path, {"a": "Paris", "b": "Nice"}, keys=[5, 5])
+    users, matched = join_contacts(users_of("b", "c", keys=[5, 5]), contacts, ALL, ("city",))
+    assert users["city"].to_list() == ["Nice", None]
+    assert matched == 1
+
+
+@pytest.mark.parametrize(("file", "columns"), [(False, ("city",)), (True, ())])
+def test_without_contacts_or_attributes_users_come_back_as_they_are(
+    file: bool, columns: tuple[str, ...], tmp_path: Path
+) -> None:
+    users = users_of(1, 2)
+    contacts = contacts_of(tmp_path, {"1": "Paris"}) if file else None
+    assert join_contacts(users, contacts, ALL, columns) == (users, 0)
+
+
+def test_contacts_of_other_ranges_are_not_read(tmp_path: Path) -> None:
+    contacts = contacts_of(tmp_path, {"a": "Paris", "b": "Nice"}, keys=[5, 50])
+    users, matched = join_contacts(users_of("a", "b", keys=[5, 50]), contacts, KeyRange(0, 50), ("city",))
+    assert (users["city"].to_list(), matched) == (["Paris", None], 1)
