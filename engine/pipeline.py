@@ -35,7 +35,7 @@ from engine.progress import Progress, track
 from engine.propensity.labels import target_condition
 from engine.propensity.train import TrainedModel
 from engine.record import RunRecord, TableSummary
-from engine.scoring import ScoreTask, check_attributes, rule_schema, score_bucket, score_schema
+from engine.scoring import ScoreTask, check_attributes, check_user_ids, rule_schema, score_bucket, score_schema
 from engine.segments.assign import check_segment_names
 from engine.segments.rules import compile_rules
 from engine.tables.layout import table_folder
@@ -152,6 +152,7 @@ def score_run(
     contacts = check_attributes(fitted, _check_names(config))
     _check_rules(config, fitted.spec, contacts)
     given = open_input(config)
+    check_user_ids(fitted, given.user_dtype)
     fingerprints = {
         "config": config_hash(config),
         "input": input_fingerprint(config, given),
@@ -261,7 +262,7 @@ def check_run(
         **ingest_counts(total),
     }
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
-    return RunRecord(run_identity("check", day, fingerprints), day, counts, watch.timings())
+    return RunRecord(run_identity("check", day, fingerprints), as_of, counts, watch.timings())
 
 
 def _check_names(config: Config) -> dict[str, pl.DataType]:

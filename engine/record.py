@@ -30,7 +30,7 @@ class RunRecord:
 
     Attributes:
         run_id: The same for the same input, configuration, bundle and date.
-        as_of: First day that was not used.
+        as_of: First day that was not used; None when every event counted (`check`).
         counts: Rows, events, users, segments; every row read is in one of `rows`.
         timings: Seconds per stage, and `total`.
         tables: What was published; empty for `fit` and `check`.
@@ -38,7 +38,7 @@ class RunRecord:
     """
 
     run_id: str
-    as_of: date
+    as_of: date | None
     counts: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     tables: Mapping[str, TableSummary] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class RunRecord:
         }
         return {
             "run_id": self.run_id,
-            "as_of": self.as_of.isoformat(),
+            "as_of": None if self.as_of is None else self.as_of.isoformat(),
             "counts": self.counts,
             "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
             "tables": tables,

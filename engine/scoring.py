@@ -16,7 +16,7 @@ import polars as pl
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
 from engine.config import Segment
-from engine.errors import DataError
+from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR, build_features
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -215,6 +215,20 @@ def check_attributes(bundle: Bundle, contacts: Mapping[str, pl.DataType]) -> dic
             hint="Restore the columns, or run `tamis fit` with the contacts as they are.",
         )
     return {name: contacts[name] for name, _ in bundle.contacts}
+
+
+def check_user_ids(bundle: Bundle, user_dtype: str) -> None:
+    """Stop when user ids are no longer what they were: published ids would change their type.
+
+    Raises:
+        IntegrityError: The bundle was learnt on ids of another type.
+    """
+    if user_dtype != bundle.user_dtype:
+        raise IntegrityError(
+            f"the bundle was learnt on user ids of type {bundle.user_dtype}; the events have {user_dtype}",
+            code="bundle-user-id-type",
+            hint="Run `tamis fit` on these events.",
+        )
 
 
 def rule_schema(

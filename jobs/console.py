@@ -166,7 +166,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}"
+        return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4f}"
     return clean(str(value)).replace("\n", " ")
 
 

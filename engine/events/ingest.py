@@ -213,18 +213,19 @@ def reading(owner: str, file: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{file}: {error.message}", code=error.code, hint=error.hint) from error
-    except pl.exceptions.InvalidOperationError as error:
-        raise DataError(
-            f"{owner}: {file}: {_without_values(error)}",
-            code="events-values",
-            hint="TRY_CAST(… AS …) gives null for values that do not fit; rows without a user or time are rejected.",
-        ) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(
-            f"{owner}: cannot read {file}: {_without_values(error)}",
-            code="input-unreadable",
-            hint="The file is damaged or was replaced while it was read; restore it or take it out of the path.",
-        ) from error
+        if _is_conversion(error):
+            message, code = f"{owner}: {file}: {_without_values(error)}", "events-values"
+            hint = "TRY_CAST(… AS …) gives null for values that do not fit; rows without a user or time are rejected."
+        else:
+            message, code = f"{owner}: cannot read {file}: {_without_values(error)}", "input-unreadable"
+            hint = "The file is damaged or was replaced while it was read; restore it or take it out of the path."
+        raise DataError(message, code=code, hint=hint) from error
+
+
+def _is_conversion(error: BaseException) -> bool:
+    kinds = (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError)
+    return isinstance(error, kinds) and not str(error).startswith("parquet:")
 
 
 def _without_values(error: BaseException) -> str:

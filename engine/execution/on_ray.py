@@ -162,13 +162,10 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
                 code="cluster-too-small",
                 hint="Lower execution.cpus_per_task.",
             )
-        # Variables of the job cost nothing, those of a task a new worker: the job of somebody else has not got them.
-        yield RayExecutor(
-            execution.cpus_per_task,
-            execution.task_timeout_seconds,
-            execution.retries,
-            {} if owner else environment,
-        )
+        # The job of somebody else has not got them; to name them again for each task would cost a new worker.
+        of_job = ray.get_runtime_context().runtime_env.get("env_vars", {})
+        missing = {name: value for name, value in environment.items() if of_job.get(name) != value}
+        yield RayExecutor(execution.cpus_per_task, execution.task_timeout_seconds, execution.retries, missing)
     finally:
         if owner:
             ray.shutdown()

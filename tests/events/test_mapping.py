@@ -66,9 +66,9 @@ def test_text_ids(dtype: pl.DataType) -> None:
 @pytest.mark.parametrize(
     ("series", "advice"),
     [
-        (pl.Series([1], dtype=pl.UInt64), "got UInt64; cast it: { sql = \"CAST(… AS VARCHAR)\" }"),
+        (pl.Series([1], dtype=pl.UInt64), 'got UInt64; cast it: { sql = "CAST(… AS VARCHAR)" }'),
         (pl.Series([1], dtype=pl.Int128), "CAST(… AS VARCHAR)"),
-        (pl.Series([1.0]), "got Float64; cast it: { sql = \"CAST(… AS BIGINT)\" }"),
+        (pl.Series([1.0]), 'got Float64; cast it: { sql = "CAST(… AS BIGINT)" }'),
         (pl.Series([Decimal(1)]), "CAST(… AS BIGINT)"),
         (pl.Series([True]), "got Boolean"),
         (pl.Series([NOON]), "got Datetime"),
@@ -84,7 +84,7 @@ def test_ids_of_other_types(series: pl.Series, advice: str) -> None:
     assert advice in message
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [(pl.Int16, pl.Int64()), (pl.Categorical, pl.String())])
+@pytest.mark.parametrize(("dtype", "expected"), [(pl.Int16(), pl.Int64()), (pl.Categorical(), pl.String())])
 def test_type_of_ids_is_told(dtype: pl.DataType, expected: pl.DataType) -> None:
     schema = {"user": dtype, "type": pl.String(), "time": pl.Date()}
     assert map_source(source("x"), schema, 2).user_dtype == expected
@@ -171,9 +171,9 @@ def test_times(series: pl.Series, fields: dict[str, object], expected: int) -> N
 @pytest.mark.parametrize(
     ("series", "advice"),
     [
-        (pl.Series(["2026-01-01"]), "got String; convert it: { sql = \"STRPTIME("),
+        (pl.Series(["2026-01-01"]), 'got String; convert it: { sql = "STRPTIME('),
         (pl.Series(["2026-01-01"], dtype=pl.Categorical), "expected a timestamp or a date, got Categorical"),
-        (pl.Series([1]), "got Int64; say its unit with time_unit = \"s\", \"ms\", \"us\" or \"ns\""),
+        (pl.Series([1]), 'got Int64; say its unit with time_unit = "s", "ms", "us" or "ns"'),
         (pl.Series([1.5]), "expected a timestamp or a date, got Float64"),
         (pl.Series([True]), "expected a timestamp or a date, got Boolean"),
         (pl.Series([time(1)]), "expected a timestamp or a date, got Time"),
@@ -232,8 +232,16 @@ START, END = TIME_LIMITS_US
     ("values", "dtype", "fields"),
     [
         ([START, START - 1, -(2**63), END - 1, END, 2**63 - 1], pl.Int64, {"time_unit": "us"}),
-        ([START // 1000, START // 1000 - 1, -(2**63), END // 1000 - 1, END // 1000, 2**62], pl.Int64, {"time_unit": "ms"}),
-        ([START // 10**6, START // 10**6 - 1, -(2**63), END // 10**6 - 1, NOON_US, 2**63 - 1], pl.Int64, {"time_unit": "s"}),
+        (
+            [START // 1000, START // 1000 - 1, -(2**63), END // 1000 - 1, END // 1000, 2**62],
+            pl.Int64,
+            {"time_unit": "ms"},
+        ),
+        (
+            [START // 10**6, START // 10**6 - 1, -(2**63), END // 10**6 - 1, NOON_US, 2**63 - 1],
+            pl.Int64,
+            {"time_unit": "s"},
+        ),
         ([START, START - 1, -(2**63) + 1, END - 1, END, 2**63 - 1], pl.Datetime("us"), {"timezone": "Europe/Paris"}),
         ([START, START - 1, -(2**63) + 1, END - 1, END, 2**63 - 1], pl.Datetime("us", "Asia/Tokyo"), {}),
         ([START // 1000, START // 1000 - 1, -(2**63) + 1, END // 1000 - 1, END // 1000, 2**62], pl.Datetime("ms"), {}),
@@ -321,18 +329,18 @@ def test_amounts_of_other_types(series: pl.Series) -> None:
 
 # -------------------------------------------------------------------------------------------------------------- event ids
 
-# The reference value of xxHash for no bytes is in its specification; keys of published tables depend on all of these.
+# As the xxHash library computes them; keys of stored files depend on every bit.
 GOLDEN = {
     "": 0x2D06800538D394C2,
-    "0": 0,
-    "1": 0,
-    "-1": 0,
-    "u0001234": 0,
-    "Zoé": 0,
-    "Zoe\u0301": 0,
-    "a b/c": 0,
-    "9223372036854775807": 0,
-    "x" * 300: 0,
+    "0": 0x1982E3A7BB241055,
+    "1": 0x65CD25028F98F158,
+    "-1": 0xBC25A7B612CBA21F,
+    "u0001234": 0x0C744D1E22739960,
+    "Zoé": 0x8CBE56772B0CDC1F,
+    "Zoe\u0301": 0x3D0D2EAC980F5DAA,
+    "a b/c": 0x8B4BE53AAFC676C3,
+    "9223372036854775807": 0x8E412F1DD5B046A3,
+    "x" * 300: 0xA5D1B4607DC83554,
 }
 
 
@@ -369,7 +377,7 @@ def test_missing_event_ids_are_null(dtype: pl.DataType) -> None:
         ("TRY_CAST(s AS DOUBLE)", [150, None]),
         ("CAST(a AS DOUBLE)", [300, 100]),
         ("traffic.cost", [50, None]),
-        ("s::VARCHAR::DOUBLE + 0" if False else "a::DOUBLE", [300, 100]),
+        ("a::DOUBLE", [300, 100]),
         ("l[1]", [700, 900]),
         ('"max"', [100, 200]),
         ("GREATEST(a, b)", [300, 100]),

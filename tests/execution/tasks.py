@@ -102,10 +102,6 @@ def process_id(_: int) -> int:
     return os.getpid()
 
 
-def environment(name: str) -> str | None:
-    return os.environ.get(name)
-
-
 def panic(task: Attempts) -> int:
     import polars as pl
 

@@ -40,11 +40,11 @@ def test_any_other_error_too(executor: Executor, tmp_path: Path) -> None:
 
 
 def test_a_panic_too(executor: Executor, tmp_path: Path) -> None:
-    import polars as pl
-
+    # Polars' panics are no `Exception`, and on Ray they come back as a class that only has the name in common.
     file = tmp_path / "attempts"
-    with pytest.raises(pl.exceptions.PanicException, match="out of bounds"):
+    with pytest.raises(BaseException, match="out of bounds") as caught:
         executor.map(panic, [Attempts(str(file))])
+    assert type(caught.value).__name__ == "PanicException"
     assert file.read_text() == "x"
 
 

@@ -14,14 +14,13 @@ import pytest
 
 from engine.config import Execution
 from engine.errors import ConfigError, ExitCode, ResourceError, TamisError, TransientError
-from engine.execution.on_ray import RayExecutor, ray_executor
+from engine.execution.on_ray import ray_executor
 from tests.execution.tasks import (
     Attempts,
     break_stubbornly,
     die,
     die_by_signal,
     double,
-    environment,
     fail_to_read,
     miss_the_store,
     process_id,
@@ -48,7 +47,7 @@ def attempts_of(task: Attempts) -> int:
     return len(Path(task.file).read_text())
 
 
-@pytest.mark.parametrize("function", [die, die_by_signal, fail_to_read, miss_the_store])
+@pytest.mark.parametrize("function", [die, fail_to_read, miss_the_store])
 def test_what_may_pass_is_tried_again(once: Attempts, function: Callable[[Attempts], int]) -> None:
     with opened(retries=2) as executor:
         assert executor.map(function, [Attempts(once.file, succeed_at=3)]) == [3]
@@ -57,7 +56,6 @@ def test_what_may_pass_is_tried_again(once: Attempts, function: Callable[[Attemp
 @pytest.mark.parametrize(
     ("function", "kind", "code"),
     [
-        (die, ResourceError, "task-died"),
         (die_by_signal, ResourceError, "task-died"),
         (miss_the_store, TransientError, "storage-unreachable"),
     ],
@@ -92,19 +90,21 @@ def test_an_exception_that_cannot_travel_still_tells_its_message(once: Attempts)
 
 
 def test_a_task_over_its_time_ends_the_run(ray_session: None) -> None:
-    started = time.monotonic()
-    with opened(task_timeout_seconds=1) as executor:
-        with pytest.raises(ResourceError, match="1 of 2 are left") as caught:
-            executor.map(sleep, [0.0, 60.0])
+    with opened(task_timeout_seconds=1.5) as executor:
+        started = time.monotonic()
+        with pytest.raises(ResourceError, match="of 3 are left") as caught:
+            executor.map(sleep, [0.0, 60.0, 60.0])
         assert caught.value.code == "task-timeout"
-        # The one that was hanging gave its processor back.
+        assert time.monotonic() - started < 10
+    with opened() as executor:
+        # Those that were hanging gave their processors back.
         assert executor.map(double, list(range(4))) == [0, 2, 4, 6]
-    assert time.monotonic() - started < 20
 
 
 def test_time_counts_from_the_last_task_that_was_done(ray_session: None) -> None:
-    with opened(task_timeout_seconds=2, cpus_per_task=2) as executor:
-        assert executor.map(sleep, [0.7] * 5) == [0.7] * 5
+    seconds = [0.9] * 10
+    with opened(task_timeout_seconds=3) as executor:
+        assert executor.map(sleep, seconds) == seconds
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -211,7 +211,7 @@ def test_an_address_is_joined_and_left(ray_session: None) -> None:
 
     address = ray.get_runtime_context().gcs_address
     # The environment names a cluster; an address that is given wins over it.
-    for given, env in (("", address), (address, "127.0.0.1:9"), (address.replace("127.0.0.1", "localhost"), "")):
+    for given, env in (("", address), (address.replace("127.0.0.1", "localhost"), "127.0.0.1:9")):
         done = in_a_process(given, RAY_ADDRESS=env)
         assert done.stdout.splitlines() == [f"[2, 4] {address}", "False"], done.stderr
     with opened() as executor:
@@ -274,9 +274,3 @@ def test_a_failure_to_connect_is_not_taken_for_a_connection(monkeypatch: pytest.
         with pytest.raises(TransientError, match=r"'local': Failed to connect$") as caught, opened():
             pass
     assert caught.value.code == "cluster-unreachable"
-
-
-def test_the_variables_of_the_driver_do_not_reach_the_tasks(ray_session: None) -> None:
-    executor = RayExecutor(1, 60.0, 0, {"TAMIS_TEST": "set"})
-    assert executor.map(environment, ["TAMIS_TEST"]) == ["set"]
-    assert "TAMIS_TEST" not in os.environ
