@@ -37,9 +37,10 @@ class Stopwatch:
 
 
 def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> None:
-    """Check that every row that was read is accounted for.
+    """Check that every row that was read is accounted for, and that events are left.
 
     Raises:
+        DataError: All orders begin at or after `as_of`, which shows only when their lines are together.
         IntegrityError: Rows are missing or counted twice between two stages.
     """
     total = prepared.ingested
@@ -52,6 +53,9 @@ def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[Sco
             code="rows-lost",
             hint="An input or work file was changed during the run; run the command again.",
         )
+    if not any(bucket.kept for bucket in buckets):
+        counts = ", ".join(f"{count} {name}" for name, count in row_counts(prepared, buckets).items())
+        raise DataError(f"no event before as_of: {counts}", code="events-empty", hint="Check --as-of.")
 
 
 def ingest_counts(total: IngestRecord) -> dict[str, Any]:
@@ -112,7 +116,7 @@ def segment_counts(buckets: Sequence[ScoreRecord], currency_digits: int) -> dict
     }
 
 
-def contact_counts(prepared: Prepared, buckets: Sequence[ScoreRecord]) -> dict[str, Any]:
+def contact_counts(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> dict[str, Any]:
     """Contacts read, without an id, and users that have one; nothing without contacts.
 
     Raises:

@@ -88,6 +88,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
             tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work)
             matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
         reconcile(prepared, matrices)
+        known = contact_counts(prepared, matrices)
         with watch.stage("learn"):
             to_learn = learn_tasks(config, spec, matrices, as_of, contacts, executor.threads)
             learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
@@ -111,6 +112,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
         "rows": row_counts(prepared, matrices),
         **ingest_counts(prepared.ingested),
         "users": sum(matrix.users for matrix in matrices),
+        **known,
         "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
     }
     return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))

@@ -84,9 +84,10 @@ def open_input(config: Config) -> Input:
         ConfigError: A path without files.
         DataError: Unreadable files, schemas that do not fit the mapping, user ids of different types.
     """
-    footers: list[tuple[int, Footer]] = []
-    for index, source in enumerate(config.sources):
-        footers.extend((index, footer) for footer in read_footers(find_files(source.name, source.path)))
+    files = [
+        (index, file) for index, source in enumerate(config.sources) for file in find_files(source.name, source.path)
+    ]
+    footers = list(zip((index for index, _ in files), read_footers([file for _, file in files]), strict=True))
     bad = [(config.sources[index].name, footer) for index, footer in footers if footer.problem]
     if bad:
         listed = "\n".join(f"  source {name!r}: {footer.file}: {footer.problem}" for name, footer in bad[:20])
@@ -111,7 +112,10 @@ def open_input(config: Config) -> Input:
 
 
 def _one_per_schema(footers: Iterable[Footer]) -> list[Footer]:
-    return list({(footer.columns, *hive_values(footer.file)): footer for footer in footers}.values())
+    first: dict[tuple[object, ...], Footer] = {}
+    for footer in footers:
+        first.setdefault((footer.columns, *hive_values(footer.file)), footer)
+    return list(first.values())
 
 
 def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
@@ -195,8 +199,8 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     ]
     records = executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks)))
     total = add_records(records)
-    check_types(config, total, types)
     check_rejects(config, total)
+    check_types(config, total, types)
     check_some_passed(total)
     contacts = None
     if config.contacts is not None:
@@ -217,7 +221,7 @@ def count_rows(
 
     Raises:
         ConfigError: The data has no event of a configured type.
-        DataError: Unreadable files, too many rejects.
+        DataError: Unreadable files, too many rejects, no events, contacts that are repeated.
     """
     types = config.events.types or discover_types(config, given)
     as_of_us = midnight_us(as_of, config.timezone)
@@ -240,9 +244,11 @@ def count_rows(
         for index, batch in enumerate(pieces)
     ]
     total = add_records(executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks))))
-    check_types(config, total, types)
     check_rejects(config, total)
+    check_types(config, total, types)
     check_some_passed(total)
+    if config.contacts is not None:
+        executor.map(read_contacts, [ContactsTask(config.contacts, None)])
     return total, types
 
 

@@ -41,7 +41,8 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
     folder = Path(out)
     unpack(folder / "data")
     config_file = folder / "demo.toml"
-    config_file.write_text(demo_config().read_text().replace(_WRITTEN_FOR, f"../{folder.resolve().name}/"))
+    example = demo_config().read_text(encoding="utf-8")
+    config_file.write_text(example.replace(_WRITTEN_FOR, ""), encoding="utf-8")
     say(f"data and configuration are in {folder}/", quiet=quiet)
     loaded = load(config_file, Settings(executor=executor, address=address))
     from engine import pipeline

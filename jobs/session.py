@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ def load(path: Path, settings: Settings) -> LoadedConfig:
 @contextmanager
 def session(config: Config, *, quiet: bool) -> Iterator[Session]:
     """Open the executor and the progress bars."""
+    # LightGBM's threads spin while they wait, which on busy cores makes two of them slower than one; read when it loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from engine.execution.open import open_executor
     from jobs.progress import progress_bars
 

@@ -11,6 +11,7 @@ import pytest
 
 from engine import bundle as bundle_module
 from engine.bundle import Bundle, bundle_files, current_bundle, load_bundle, write_bundle
+from engine.config import Config
 from engine.errors import ConfigError, IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.pipeline import fit_run, run, score_run
@@ -270,15 +271,17 @@ def test_scoring_without_a_bundle_says_that_nothing_was_fitted(sample: Path, tmp
 
 
 def test_run_fits_when_it_has_to_and_only_then(sample: Path, tmp_path: Path) -> None:
-    quick = {"targets": [], "segments": [], "clusters__enabled": False, "execution__rows_per_task": 100_000}
+    columns = {"user_id": "customer", "event_type": {"value": "purchase"}, "event_time": "at", "amount": "total"}
+    source = {"name": "shop", "path": str(sample.parent / "shop"), "columns": columns}
+    usual = {"out": str(tmp_path / "out"), "sources": (source,), "refit_after_days": 3, "clusters": {"enabled": False}}
 
     def bundle_of(as_of: date, **changes: object) -> str:
-        config = configuration(sample, **{"out": str(tmp_path / "out"), "refit_after_days": 3, **quick, **changes})
+        config = Config.model_validate({**usual, **changes})
         return Path(str(run(config, as_of, executor=EXECUTOR).bundle)).name
 
-    first = bundle_of(AS_OF)
-    assert bundle_of(AS_OF + timedelta(days=2), segment_fallback="others", checks__max_reject_share=0.4) == first
-    later = bundle_of(AS_OF + timedelta(days=3))
+    first = bundle_of(AS_OF, segment_fallback="all")
+    assert bundle_of(AS_OF + timedelta(days=2), segment_fallback="others") == first
+    later = bundle_of(AS_OF + timedelta(days=3), segment_fallback="all")
     assert later != first
-    assert bundle_of(AS_OF) == first
-    assert bundle_of(AS_OF, seed=2) not in {first, later}
+    assert bundle_of(AS_OF, segment_fallback="all") == first
+    assert bundle_of(AS_OF, segment_fallback="all", seed=2) not in {first, later}

@@ -5,7 +5,7 @@ In: files of any schema with a user column. Out: one part sorted by user key, re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -59,9 +59,8 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
     if bad:
         raise DataError("contacts: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
     files = [str(footer.file) for footer in footers]
-    with reading("contacts", files[0]):
-        schema = dict(pl.scan_parquet(files[0], glob=False, hive_partitioning=False).collect_schema())
-    wanted = contacts.columns or tuple(name for name in schema if name != contacts.user_id)
+    schema = _schema(files[0])
+    wanted = _wanted(contacts, schema)
     problems = _differing_columns(footers, (contacts.user_id, *wanted))
     problems += [
         f"  model_columns: {name!r} is not among the attributes{did_you_mean(name, wanted)}"
@@ -85,6 +84,15 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
     return files, {name: _attribute_dtype(schema[name]) for name in wanted}
 
 
+def _schema(file: str) -> dict[str, pl.DataType]:
+    with reading("contacts", file):
+        return dict(pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema())
+
+
+def _wanted(contacts: Contacts, schema: Mapping[str, pl.DataType]) -> tuple[str, ...]:
+    return contacts.columns or tuple(name for name in schema if name != contacts.user_id)
+
+
 def _differing_columns(footers: Sequence[Footer], names: Sequence[str]) -> list[str]:
     """Columns that a file does not have, or has in another type than the first file."""
     first = dict(footers[0].columns)
@@ -100,14 +108,16 @@ def _differing_columns(footers: Sequence[Footer], names: Sequence[str]) -> list[
 
 
 def read_contacts(task: ContactsTask) -> ContactsRecord:
-    """Read the contacts, check that each user is there once, write them sorted by key.
+    """Read contacts that `contact_schema` has checked, check that each user is there once, write them sorted by key.
 
     Text is normalised to NFC, so that a rule finds `Île-de-France` however its accents were encoded.
 
     Raises:
-        DataError: A user with more than one row, or columns that do not fit.
+        DataError: A user with more than one row, or a file that cannot be read.
     """
-    files, attributes = contact_schema(task.contacts)
+    files = [str(file) for file in find_files("contacts", task.contacts.path)]
+    schema = _schema(files[0])
+    attributes = {name: _attribute_dtype(schema[name]) for name in _wanted(task.contacts, schema)}
     with reading("contacts", files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"):
         frame = (
             pl.scan_parquet(files, glob=False, hive_partitioning=False, extra_columns="ignore")

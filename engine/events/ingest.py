@@ -215,12 +215,16 @@ def reading(owner: str, file: str) -> Iterator[None]:
         raise DataError(f"{file}: {error.message}", code=error.code, hint=error.hint) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         if _is_conversion(error):
-            message, code = f"{owner}: {file}: {_without_values(error)}", "events-values"
-            hint = "TRY_CAST(… AS …) gives null for values that do not fit; rows without a user or time are rejected."
-        else:
-            message, code = f"{owner}: cannot read {file}: {_without_values(error)}", "input-unreadable"
-            hint = "The file is damaged or was replaced while it was read; restore it or take it out of the path."
-        raise DataError(message, code=code, hint=hint) from error
+            raise DataError(
+                f"{owner}: {file}: {_without_values(error)}",
+                code="events-values",
+                hint="TRY_CAST(… AS …) gives null for values that do not fit; rows without user or time are rejected.",
+            ) from error
+        raise DataError(
+            f"{owner}: cannot read {file}: {_without_values(error)}",
+            code="input-unreadable",
+            hint="The file is damaged or was replaced while it was read; restore it or take it out of the path.",
+        ) from error
 
 
 def _is_conversion(error: BaseException) -> bool:

@@ -97,6 +97,7 @@ def _probe(file: Path) -> dict[str, object]:
     import pyarrow.parquet as pq
 
     try:
+        str(file).encode()
         size = file.stat().st_size
         if size == 0:
             return {"problem": "it is empty (0 bytes)"}
@@ -112,6 +113,8 @@ def _probe(file: Path) -> dict[str, object]:
             return {"problem": problem}
         schema = metadata.schema.to_arrow_schema()
         columns = [[str(field.name), str(field.type)] for field in schema]
+    except UnicodeEncodeError:
+        return {"problem": "its name is not UTF-8"}
     except OSError as error:
         return {"problem": error.strerror or "its footer is malformed"}
     except Exception as error:  # noqa: BLE001 - whatever a malformed file raises is the answer

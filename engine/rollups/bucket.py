@@ -80,7 +80,7 @@ def _numbers(events: pl.DataFrame, users: pl.DataFrame) -> pl.Series:
     """Position in `users` of each event's user."""
     by_key = users.with_row_index("user").sort("user_key")
     if by_key["user_key"].is_unique().all():
-        # Events come sorted by key, part by part, so a binary search walks along; a hash join takes seven times as long.
+        # Events come sorted by key, part by part, so a binary search walks along; a hash join takes seven times longer.
         return by_key["user"].gather(by_key["user_key"].search_sorted(events["user_key"]))
     # Two ids share a key: only the pair tells them apart.
     pairs = by_key.select("user", "user_key", "user_id")

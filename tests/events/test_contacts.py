@@ -24,8 +24,16 @@ def read(path: Path, part: Path, **fields: Any) -> tuple[ContactsRecord, pl.Data
 
 def refusal(path: Path, **fields: Any) -> DataError:
     with pytest.raises(DataError) as caught:
-        read_contacts(ContactsTask(contacts(path, **fields), None))
+        contact_schema(contacts(path, **fields))
     return caught.value
+
+
+def repeats(path: Path) -> str:
+    contact_schema(contacts(path))
+    with pytest.raises(DataError) as caught:
+        read_contacts(ContactsTask(contacts(path), None))
+    assert caught.value.code == "contacts-repeated"
+    return caught.value.message
 
 
 @pytest.fixture
@@ -90,15 +98,14 @@ def test_text_is_composed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ids", [[1, 2, 1, 3, 1], ["a", "b", "a", "c", "a"]])
 def test_users_with_several_rows(tmp_path: Path, ids: list[object]) -> None:
-    error = refusal(write(pl.DataFrame({"id": ids, "x": range(5)}), tmp_path / "c.parquet"))
-    assert error.code == "contacts-repeated"
-    assert error.message == "contacts: 2 of 5 rows repeat a user; expected one per 'id'"
+    message = repeats(write(pl.DataFrame({"id": ids, "x": range(5)}), tmp_path / "c.parquet"))
+    assert message == "contacts: 2 of 5 rows repeat a user; expected one per 'id'"
 
 
 def test_users_that_are_repeated_across_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(pl.DataFrame({"id": [7], "x": [name]}), tmp_path / "c" / f"{name}.parquet")
-    assert refusal(tmp_path / "c").code == "contacts-repeated"
+    assert "1 of 2 rows repeat a user" in repeats(tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +172,14 @@ def test_files_that_cannot_be_read(tmp_path: Path, file: Path) -> None:
     assert f"  {tmp_path / 'broken.parquet'}: it is not a Parquet file, or it is truncated" in error.message
     with pytest.raises(ConfigError, match="'contacts': no Parquet file matches"):
         contact_schema(contacts(tmp_path / "nosuch"))
+
+
+def test_a_file_that_is_damaged_after_it_was_checked(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": range(1000), "x": [f"text {number}" for number in range(1000)]})
+    file = write(frame, tmp_path / "c.parquet")
+    file.write_bytes(b"PAR1" + b"\xff" * 400 + file.read_bytes()[404:])
+    with pytest.raises(DataError) as caught:
+        read(file, tmp_path / "part")
+    assert caught.value.code == "input-unreadable"
+    assert str(file) in caught.value.message
+    assert not (tmp_path / "part").exists()

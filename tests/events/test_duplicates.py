@@ -27,7 +27,7 @@ Row = tuple[object, ...]
 LINES = {1}
 
 
-def row(
+def row(  # noqa: PLR0917 - as many as an event has columns
     user: str = "u",
     source: int = 0,
     type_: int = 0,

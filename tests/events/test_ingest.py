@@ -228,7 +228,7 @@ def test_days_are_those_of_the_configured_zone(tmp_path: Path, zone: str, moment
     assert part(record)["day"].to_list() == [day]
 
 
-# ----------------------------------------------------------------------------------------------------------- hive folders
+# --- hive folders
 
 
 def test_hive_keys_are_columns(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_hives_null_is_null(tmp_path: Path) -> None:
     assert read(tmp_path, source(file)).rejected == {("log", "event_type_missing"): 1}
 
 
-# ------------------------------------------------------------------------------------------------------- what goes wrong
+# --- what goes wrong
 
 CANARY = "zoe.canary@example.org"
 

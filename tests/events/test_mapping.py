@@ -43,7 +43,7 @@ def refusal(data: Mapping[str, Series], columns: Mapping[str, object] | None = N
     return caught.value.message
 
 
-# ------------------------------------------------------------------------------------------------------------- user ids
+# --- user ids
 
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32])
@@ -90,7 +90,7 @@ def test_type_of_ids_is_told(dtype: pl.DataType, expected: pl.DataType) -> None:
     assert map_source(source("x"), schema, 2).user_dtype == expected
 
 
-# ----------------------------------------------------------------------------------------------------------- text columns
+# --- text columns
 
 
 @pytest.mark.parametrize("name", ["event_type", "channel", "campaign_id", "item_id", "category"])
@@ -133,7 +133,7 @@ def test_whole_numbers(name: str) -> None:
     assert f"  {name}: expected an integer, got Float64" in refusal({"x": [1.0]}, {name: "x"})
 
 
-# ------------------------------------------------------------------------------------------------------------------ times
+# --- times
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_missing_times_are_missing_not_out_of_range() -> None:
         assert mapped({"time": series}, **fields)[REJECT].to_list() == ["event_time_missing"]
 
 
-# ---------------------------------------------------------------------------------------------------------------- amounts
+# --- amounts
 
 
 @given(st.integers(-AMOUNT_LIMIT_MINOR, AMOUNT_LIMIT_MINOR), st.sampled_from([0, 2, 3, 6]))
@@ -327,7 +327,7 @@ def test_amounts_of_other_types(series: pl.Series) -> None:
     assert f"  amount: expected a number, got {series.dtype}" in refusal({"a": series}, {"amount": "a"})
 
 
-# -------------------------------------------------------------------------------------------------------------- event ids
+# --- event ids
 
 # As the xxHash library computes them; keys of stored files depend on every bit.
 GOLDEN = {
@@ -364,7 +364,7 @@ def test_missing_event_ids_are_null(dtype: pl.DataType) -> None:
     assert ids.is_null().to_list() == [False, True, True, False]
 
 
-# -------------------------------------------------------------------------------------------- expressions and conditions
+# --- expressions and conditions
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_an_odd_column_that_is_not_used_does_not_matter() -> None:
     assert done["amount"].to_list() == [200]
 
 
-# ------------------------------------------------------------------------------------------------------------ reject rules
+# --- reject rules
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,14 @@ def test_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     assert [footer.problem for footer in footers[len(cases) :]] == ["", "Is a directory", "No such file or directory"]
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    try:
+        file = good(tmp_path / "a.parquet").rename(tmp_path / os.fsdecode(b"\xff.parquet"))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    assert read_footers([file]) == [Footer(file, problem="its name is not UTF-8")]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(tmp_path: Path) -> None:
     file = good(tmp_path / "secret.parquet")

@@ -154,7 +154,7 @@ def listening(processes: set[int]) -> list[str]:
     for process in processes:
         for descriptor in Path(f"/proc/{process}/fd").glob("*"):
             try:
-                sockets.update(re.findall(r"socket:\[(\d+)\]", os.readlink(descriptor)))
+                sockets.update(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
             except OSError:
                 continue
     addresses = []
@@ -175,7 +175,7 @@ def test_a_local_ray_listens_on_the_loopback_interface_only(ray_session: None) -
     assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-# ------------------------------------------------------------------------------------------------------------- addresses
+# ------------------------------------------------------------------------------------------------------------ addresses
 
 PROGRAM = """
 import sys
@@ -195,14 +195,13 @@ except TamisError as error:
 """
 
 
-def in_a_process(address: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, address],
+def in_a_process(program: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
 
 
@@ -211,9 +210,11 @@ def test_an_address_is_joined_and_left(ray_session: None) -> None:
 
     address = ray.get_runtime_context().gcs_address
     # The environment names a cluster; an address that is given wins over it.
-    for given, env in (("", address), (address.replace("127.0.0.1", "localhost"), "127.0.0.1:9")):
-        done = in_a_process(given, RAY_ADDRESS=env)
-        assert done.stdout.splitlines() == [f"[2, 4] {address}", "False"], done.stderr
+    by_environment = in_a_process(PROGRAM, "", RAY_ADDRESS=address)
+    by_argument = in_a_process(PROGRAM, address.replace("127.0.0.1", "localhost"), RAY_ADDRESS="127.0.0.1:9")
+    for process in (by_environment, by_argument):
+        stdout, stderr = process.communicate(timeout=60)
+        assert stdout.splitlines() == [f"[2, 4] {address}", "False"], stderr
     with opened() as executor:
         assert executor.map(double, [4]) == [8]
 
@@ -223,9 +224,8 @@ def test_nothing_listens_at_the_address() -> None:
         port = server.getsockname()[1]
     started = time.monotonic()
     for given, env in ((f"127.0.0.1:{port}", {}), ("", {"RAY_ADDRESS": f"localhost:{port}"})):
-        done = in_a_process(given, **env)
-        assert done.stderr.strip() == f"cluster-unreachable {ExitCode.TRANSIENT:d}"
-        assert done.stdout == ""
+        stdout, stderr = in_a_process(PROGRAM, given, **env).communicate(timeout=60)
+        assert (stdout, stderr.strip()) == ("", f"cluster-unreachable {ExitCode.TRANSIENT:d}")
     assert time.monotonic() - started < 15
 
 
@@ -250,15 +250,9 @@ def test_a_ray_that_is_started_here_is_stopped_here() -> None:
         "assert not ray.is_initialized()\n"
         "assert descendants(os.getpid()) == {os.getpid()}, descendants(os.getpid())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    process = in_a_process(program)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (0, ""), stderr
 
 
 def test_a_failure_to_connect_is_not_taken_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:

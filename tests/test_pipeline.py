@@ -1,0 +1,451 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from engine import pipeline
+from engine.config import Config
+from engine.errors import ConfigError, ConflictError, DataError, IntegrityError, TamisError
+from engine.execution.local import LocalExecutor
+from engine.pipeline import check_run, fit_run, run, score_run
+from engine.progress import ProgressEvent
+from engine.record import RunRecord
+from engine.tables.lock import writer_lock
+from engine.tables.manifest import read_manifest
+from engine.tables.verify import verify_table
+from tests.samples import AS_OF, TOML, configuration, files, mail, rows_of, shop, write_sample
+
+LOCAL = LocalExecutor(threads=1)
+TABLES = {"features", "scores", "segments", "memberships"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A log and what a fit and a score of it made."""
+
+    file: Path
+    config: Config
+    fitted: RunRecord
+    scored: RunRecord
+
+    @property
+    def out(self) -> Path:
+        return Path(self.config.out)
+
+    def elsewhere(self, folder: Path, **overrides: object) -> Config:
+        """The same log and a copy of the output."""
+        shutil.copytree(self.out, folder / "copy")
+        return configuration(self.file, out=str(folder / "copy"), **overrides)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    file = write_sample(tmp_path_factory.mktemp("sample"))
+    config = configuration(file)
+    return Sample(file, config, fit_run(config, AS_OF, executor=LOCAL), score_run(config, AS_OF, executor=LOCAL))
+
+
+# ------------------------------------------------------------------------------------------------------ the same bytes
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_the_same_bytes_wherever_it_runs(
+    request: pytest.FixtureRequest, sample: Sample, tmp_path: Path, where: str, cpus: int
+) -> None:
+    config = configuration(
+        sample.file, out=str(tmp_path / "out"), execution__executor=where, execution__cpus_per_task=cpus
+    )
+    assert len(read_manifest(sample.out / "_manifests" / f"as_of={AS_OF}.json").tables) == len(TABLES)
+    assert len(list(sample.out.glob("features/as_of=*/*.parquet"))) == 8
+    if where == "local":
+        made = run(config, AS_OF, executor=LocalExecutor(threads=cpus))
+    else:
+        from engine.execution.on_ray import ray_executor
+
+        request.getfixturevalue("ray_session")
+        with ray_executor(config.execution) as executor:
+            made = run(config, AS_OF, executor=executor)
+    assert files(tmp_path / "out") == files(sample.out)
+    assert made.run_id == sample.scored.run_id
+
+
+def test_the_same_rows_in_other_portions(sample: Sample, tmp_path: Path) -> None:
+    config = configuration(sample.file, out=str(tmp_path / "out"), execution__rows_per_task=700)
+    fitted = fit_run(config, AS_OF, executor=LOCAL)
+    score_run(config, AS_OF, executor=LOCAL)
+    assert Path(str(fitted.bundle)).name == Path(str(sample.fitted.bundle)).name
+    for table in TABLES:
+        assert rows_of(tmp_path / "out", table) == rows_of(sample.out, table)
+
+
+def test_a_second_run_changes_nothing(sample: Sample, tmp_path: Path) -> None:
+    config = sample.elsewhere(tmp_path)
+    assert run(config, AS_OF, executor=LOCAL).run_id == sample.scored.run_id
+    assert fit_run(config, AS_OF, executor=LOCAL).run_id == sample.fitted.run_id
+    assert files(Path(config.out)) == files(sample.out)
+
+
+# ---------------------------------------------------------------------------------------------------------- the record
+
+
+def test_every_row_is_accounted_for(sample: Sample) -> None:
+    rows = shop().height + mail().height
+    for record in (sample.fitted, sample.scored):
+        counts = dict(record.counts["rows"])
+        assert counts.pop("read") == rows
+        assert sum(counts.values()) == rows
+        assert record.counts["sources"] == {"shop": shop().height, "mail": mail().height}
+        assert record.counts["users"] == 80
+    assert sum(kinds["kept"] for kinds in sample.scored.counts["events"].values()) == rows
+    assert sum(size["users"] for size in sample.scored.counts["segments"].values()) == 80
+    assert sample.scored.counts["contacts"] == {"read": 84, "left_out": 0, "matched": 80}
+
+
+def test_the_record_the_manifest_and_the_files_agree(sample: Sample) -> None:
+    manifest = read_manifest(sample.out / "_manifests" / f"as_of={AS_OF}.json")
+    assert {table.name for table in manifest.tables} == sample.scored.tables.keys() == TABLES
+    for table in manifest.tables:
+        verify_table(sample.out, table, deep=True)
+        summary = sample.scored.tables[table.name]
+        read = pl.read_parquet(f"{summary.path}/**/*.parquet", hive_partitioning=False)
+        assert (summary.rows, summary.files) == (read.height, len(list(Path(summary.path).rglob("*.parquet"))))
+        assert tuple((name, str(dtype)) for name, dtype in read.schema.items()) == table.schema
+    assert manifest.run_id == sample.scored.run_id
+    assert manifest.bundle == Path(str(sample.scored.bundle)).name
+    assert json.loads(json.dumps(manifest.counts)) == json.loads(json.dumps(sample.scored.counts))
+
+
+def test_the_record_is_json(sample: Sample) -> None:
+    answer = json.loads(json.dumps(sample.scored.to_dict()))
+    assert list(answer) == ["run_id", "as_of", "counts", "timings", "tables", "bundle"]
+    assert list(answer["timings"]) == ["read", "score", "publish", "total"]
+    assert answer["tables"]["segments"].keys() == {"path", "rows", "files", "bytes"}
+    assert answer["bundle"].startswith(str(sample.out))
+
+
+def test_every_user_is_in_one_segment_and_files_are_sorted(sample: Sample) -> None:
+    users = [row["user_id"] for row in pl.read_parquet(f"{sample.out}/segments/**/*.parquet").to_dicts()]
+    assert sorted(users) == list(range(1, 81))
+    for file in sample.out.rglob("*.parquet"):
+        ids = pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list()
+        assert ids == sorted(ids), file
+
+
+def test_names_with_accents_spaces_and_slashes(sample: Sample) -> None:
+    folder = sample.out / "segments" / f"as_of={AS_OF}" / "segment=North%20%2F%20big"
+    found = pl.read_parquet(f"{folder}/*.parquet", hive_partitioning=False)["user_id"]
+    in_memberships = pl.read_parquet(f"{sample.out}/memberships/**/*.parquet").filter(
+        pl.col("segment") == "North / big"
+    )
+    assert found.len() == sample.scored.counts["segments"]["North / big"]["users"] > 0
+    assert sorted(found) == sorted(in_memberships["user_id"])
+
+
+def test_progress_goes_from_zero_to_all_in_every_stage(sample: Sample, tmp_path: Path) -> None:
+    seen: list[ProgressEvent] = []
+    run(configuration(sample.file, out=str(tmp_path / "out")), AS_OF, executor=LOCAL, progress=seen.append)
+    stages = [event.stage for event in seen if event.done == 0]
+    assert stages == ["read events", "read contacts", "features", "learn", "read events", "read contacts", "score"]
+    for stage in set(stages):
+        of_stage = [event for event in seen if event.stage == stage]
+        total = of_stage[0].total
+        assert [event.done for event in of_stage] == list(range(total + 1)) * stages.count(stage)
+
+
+# ------------------------------------------------------------------------------------------------------ when run refits
+
+
+@pytest.mark.parametrize(
+    ("days", "overrides", "refits"),
+    [
+        (0, {}, False),
+        (6, {}, False),
+        (7, {}, True),
+        (3, {"refit_after_days": 3}, True),
+        (-1, {}, True),
+        (0, {"seed": 2}, True),
+        (0, {"model__trees": 9}, True),
+        (0, {"features__windows": [7, 30, 60]}, True),
+        (0, {"segments": [{"name": "warm", "where": "engagement_score > 50"}]}, False),
+        (0, {"execution__rows_per_task": 5_000}, False),
+        (0, {"checks__max_reject_share": 0.1}, False),
+    ],
+)
+def test_run_fits_when_it_has_to(
+    sample: Sample,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    overrides: dict[str, object],
+    refits: bool,
+) -> None:
+    did: list[str] = []
+    for name, record in (("fit_run", sample.fitted), ("score_run", sample.scored)):
+        monkeypatch.setattr(pipeline, name, lambda *_, name=name, record=record, **__: did.append(name) or record)
+    config = configuration(sample.file, **overrides)
+    record = pipeline.run(config, AS_OF + timedelta(days=days), executor=LOCAL)
+    assert did == (["fit_run", "score_run"] if refits else ["score_run"])
+    assert ("models" in record.counts) is refits
+    assert ("fit.learn" in record.timings) is refits
+
+
+def test_an_older_bundle_can_be_named(sample: Sample, tmp_path: Path) -> None:
+    config = sample.elsewhere(tmp_path)
+    older = sample.fitted.bundle
+    fit_run(config, AS_OF + timedelta(days=1), executor=LOCAL)
+    record = score_run(config, AS_OF, executor=LOCAL, bundle=Path(str(older)))
+    assert record.run_id == sample.scored.run_id
+    assert record.bundle == older
+
+
+# ----------------------------------------------------------------------------------------------------------- the future
+
+
+def test_events_at_or_after_as_of_are_left_out_and_counted(sample: Sample, tmp_path: Path) -> None:
+    midnight = datetime(2026, 2, 20, tzinfo=UTC)
+    record = run(configuration(sample.file, out=str(tmp_path / "out")), midnight.date(), executor=LOCAL)
+    future = sum((frame["at"] >= midnight).sum() for frame in (shop(), mail()))
+    assert future > 0
+    assert record.counts["rows"]["after_as_of"] == future
+    assert record.counts["rows"]["kept"] == shop().height + mail().height - future
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.fixture
+def copied(sample: Sample, tmp_path: Path) -> Path:
+    """The sample with its output, to be spoilt."""
+    shutil.copytree(sample.file.parent, tmp_path / "spoilt")
+    return tmp_path / "spoilt" / "tamis.toml"
+
+
+def rewrite(file: Path, *replacements: tuple[str, str]) -> None:
+    text = TOML
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
+
+
+def more_shop(file: Path, rows: list[tuple[object, ...]]) -> None:
+    frame = pl.DataFrame(rows, shop().schema, orient="row", strict=False)
+    frame.write_parquet(file.parent / "shop" / "more.parquet")
+
+
+def truncate(file: Path) -> None:
+    log = file.parent / "mail" / "000.parquet"
+    log.write_bytes(log.read_bytes()[:-100])
+
+
+def no_files(file: Path) -> None:
+    shutil.rmtree(file.parent / "mail")
+
+
+def strangers(file: Path) -> None:
+    path = file.parent / "contacts.parquet"
+    pl.read_parquet(path).with_columns(pl.col("customer") + 10_000).write_parquet(path)
+
+
+def rejects(file: Path) -> None:
+    more_shop(file, [(None, f"bad{index}", datetime(2026, 1, 1, tzinfo=UTC), 1.0) for index in range(5_000)])
+
+
+def misspelt_type(file: Path) -> None:
+    rewrite(file, ('open = "email_open"', 'open = "email_opened"'))
+
+
+def unknown_rule(file: Path) -> None:
+    rewrite(file, ("engagement_score > 60", "engagement_scores > 60"))
+
+
+def empty_log(file: Path) -> None:
+    for source in ("shop", "mail"):
+        path = file.parent / source / "000.parquet"
+        pl.read_parquet(path).clear().write_parquet(path)
+
+
+def one_class(file: Path) -> None:
+    rewrite(file, ("amount >= 20", "amount >= 20000"))
+
+
+def short_history(file: Path) -> None:
+    rewrite(file, ("horizon_days = 14", "horizon_days = 60"))
+
+
+def few_users(file: Path) -> None:
+    rewrite(file, ("k_min = 2\nk_max = 3", "k_min = 50\nk_max = 50"))
+    for source in ("shop", "mail"):
+        path = file.parent / source / "000.parquet"
+        pl.read_parquet(path).filter(pl.col("customer") <= 30).write_parquet(path)
+
+
+REFUSED = [
+    (truncate, DataError, "input-unreadable"),
+    (no_files, ConfigError, "input-no-files"),
+    (strangers, DataError, "contacts-mismatch"),
+    (rejects, DataError, "rejects-too-many"),
+    (misspelt_type, ConfigError, "event-type-unknown"),
+    (unknown_rule, ConfigError, "segment-rules"),
+    (empty_log, ConfigError, "event-type-unknown"),
+    (one_class, DataError, "model-too-few-positives"),
+    (short_history, DataError, "history-too-short"),
+    (few_users, DataError, "clusters-too-few-rows"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "code", "published"),
+    [*((*case, True) for case in REFUSED), (rejects, DataError, "rejects-too-many", False)],
+)
+def test_what_is_refused_changes_nothing_on_disk(
+    copied: Path, spoil: Callable[[Path], None], kind: type[TamisError], code: str, published: bool
+) -> None:
+    spoil(copied)
+    if not published:
+        shutil.rmtree(copied.parent / "out")
+    before = files(copied.parent)
+    with pytest.raises(kind) as caught:
+        run(configuration(copied, refit_after_days=1), AS_OF + timedelta(days=1), executor=LOCAL)
+    assert caught.value.code == code
+    assert caught.value.hint
+    assert files(copied.parent) == before
+    assert (copied.parent / "out").exists() is published
+
+
+def test_without_a_bundle(sample: Sample, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        score_run(configuration(sample.file, out=str(tmp_path / "new")), AS_OF, executor=LOCAL)
+    assert caught.value.code == "bundle-missing"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("days", "overrides", "code"),
+    [(-1, {}, "bundle-later"), (0, {"seed": 9}, "bundle-other-configuration")],
+)
+def test_a_bundle_that_does_not_fit(
+    sample: Sample, tmp_path: Path, days: int, overrides: dict[str, object], code: str
+) -> None:
+    config = sample.elsewhere(tmp_path, **overrides)
+    before = files(Path(config.out))
+    with pytest.raises(ConfigError) as caught:
+        score_run(config, AS_OF + timedelta(days=days), executor=LOCAL)
+    assert caught.value.code == code
+    assert files(Path(config.out)) == before
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "clusters.json", "targets/buys/model.txt", "targets/buys/model.json"])
+def test_a_bundle_with_one_flipped_bit(sample: Sample, tmp_path: Path, name: str) -> None:
+    config = sample.elsewhere(tmp_path)
+    [bundle] = (path.parent for path in Path(config.out).glob("_bundles/*/files.json"))
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    before = files(Path(config.out))
+    with pytest.raises(IntegrityError) as caught:
+        score_run(config, AS_OF, executor=LOCAL)
+    assert caught.value.code == "bundle-damaged"
+    assert name in caught.value.message
+    assert files(Path(config.out)) == before
+
+
+def test_a_new_fit_mends_a_damaged_bundle(sample: Sample, tmp_path: Path) -> None:
+    config = sample.elsewhere(tmp_path)
+    [listing] = Path(config.out).glob("_bundles/*/files.json")
+    listing.write_text("{}")
+    assert fit_run(config, AS_OF, executor=LOCAL).run_id == sample.fitted.run_id
+    assert files(Path(config.out)) == files(sample.out)
+
+
+def test_another_run_holds_the_output(sample: Sample, tmp_path: Path) -> None:
+    config = sample.elsewhere(tmp_path)
+    with writer_lock(Path(config.out), "the other run"), pytest.raises(ConflictError, match="the other run"):
+        score_run(config, AS_OF, executor=LOCAL)
+    assert files(Path(config.out)) == files(sample.out)
+
+
+def test_a_stage_that_loses_rows_is_found_out(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(LocalExecutor):
+        def map(self, function: Any, tasks: Any, *, on_done: Any = None) -> Any:
+            kept = tasks[:-1] if function.__name__ == "score_bucket" else tasks
+            return super().map(function, kept, on_done=on_done)
+
+    config = sample.elsewhere(tmp_path)
+    with pytest.raises(IntegrityError) as caught:
+        score_run(config, AS_OF, executor=Losing())
+    assert caught.value.code == "rows-lost"
+    assert files(Path(config.out)) == files(sample.out)
+
+
+# -------------------------------------------------------------------------------------------------------------- rejects
+
+
+def test_rejected_rows_are_a_table_and_everyone_else_is_scored(copied: Path) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    more_shop(
+        copied,
+        [
+            (None, "x1", moment, 5.0),
+            (3, "x2", None, 5.0),
+            (3, "x3", moment, float("nan")),
+            (3, "x4", moment, float("inf")),
+            (500, "x5", moment, 5.0),
+        ],
+    )
+    config = configuration(copied)
+    record = run(config, AS_OF, executor=LOCAL)
+    table = pl.read_parquet(f"{record.tables['rejects'].path}/*.parquet")
+    assert table["row"].to_list() == [0, 1, 2, 3]
+    assert set(table["file"]) == {str(copied.parent / "shop" / "more.parquet")}
+    assert dict(table.group_by("rule").len().iter_rows()) == record.counts["rejected"]["shop"]
+    assert record.counts["rows"]["rejected"] == 4
+    # A user with this one event.
+    assert record.counts["users"] == 81
+    alone = pl.read_parquet(f"{record.tables['features'].path}/*.parquet").filter(pl.col("user_id") == 500)
+    assert alone["purchase_count_30d"].to_list() == [0]
+    (copied.parent / "shop" / "more.parquet").unlink()
+    run(config, AS_OF, executor=LOCAL)
+    assert not Path(record.tables["rejects"].path).exists()
+
+
+def test_string_ids_come_out_as_strings(tmp_path: Path) -> None:
+    file = write_sample(tmp_path)
+    for path in (*tmp_path.glob("*/*.parquet"), tmp_path / "contacts.parquet"):
+        name = pl.format("ü {}/x", pl.col("customer"))
+        pl.read_parquet(path).with_columns(name.alias("customer")).write_parquet(path)
+    config = configuration(file)
+    run(config, AS_OF, executor=LOCAL)
+    users = pl.read_parquet(f"{config.out}/segments/**/*.parquet", hive_partitioning=False)["user_id"]
+    assert users.dtype == pl.String
+    assert sorted(users) == sorted(f"ü {user}/x" for user in range(1, 81))
+
+
+# ---------------------------------------------------------------------------------------------------------------- check
+
+
+@pytest.mark.parametrize("as_of", [None, AS_OF])
+def test_check_counts_and_writes_nothing(copied: Path, as_of: date | None) -> None:
+    shutil.rmtree(copied.parent / "out")
+    more_shop(copied, [(3, "x1", datetime(2026, 5, 1, tzinfo=UTC), 5.0), (None, "x2", None, 5.0)])
+    before = files(copied.parent)
+    record = check_run(configuration(copied), as_of, executor=LOCAL)
+    rows = shop().height + mail().height
+    future = 1 if as_of else 0
+    assert record.counts["rows"] == {
+        "read": rows + 2,
+        "left_out": 0,
+        "rejected": 1,
+        "after_as_of": future,
+        "passed": rows + 1 - future,
+    }
+    assert record.tables == {}
+    assert files(copied.parent) == before

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import math
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from polars.testing import assert_frame_equal
+
+from engine.bundle import Bundle, load_bundle
+from engine.errors import DataError, IntegrityError
+from engine.execution.local import LocalExecutor
+from engine.features.catalogue import catalogue
+from engine.pipeline import fit_run, score_run
+from engine.record import RunRecord
+from engine.rollups.bucket import KEYS, KeyRange
+from engine.scoring import (
+    ScoreTask,
+    add_scores,
+    bundle_schema,
+    check_attributes,
+    check_user_ids,
+    rule_schema,
+    score_bucket,
+    score_schema,
+    segment_columns,
+)
+from tests.features.logs import spec_of
+from tests.golden.runs import published
+from tests.samples import AS_OF, TOML, configuration, contacts, mail, shop, write_sample
+
+USERS = 60
+EXECUTOR = LocalExecutor(threads=1)
+RULES = {
+    "Île-de-France / é%": "region = 'nord-été' AND purchase_amount_30d > 20",
+    "ça va": "engagement_score > 60 AND cluster = 0",
+    "dormeurs, etc.": "days_since_last_event > 30",
+}
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rules = "".join(f'\n[[segments]]\nname = "{name}"\nwhere = "{where}"\n' for name, where in RULES.items())
+    before, _, after = TOML.partition("[[segments]]")
+    toml = before + rules + "\n[execution]" + after.partition("[execution]")[2]
+    return write_sample(tmp_path_factory.mktemp("sample"), users=USERS, toml=toml)
+
+
+@pytest.fixture(scope="module")
+def run(sample: Path) -> RunRecord:
+    config = configuration(sample)
+    fit_run(config, AS_OF, executor=EXECUTOR)
+    return score_run(config, AS_OF, executor=EXECUTOR)
+
+
+@pytest.fixture(scope="module")
+def bundle(run: RunRecord) -> Bundle:
+    return load_bundle(Path(str(run.bundle)))
+
+
+@pytest.fixture(scope="module")
+def out(sample: Path, run: RunRecord) -> Path:
+    return sample.parent / "out"
+
+
+@pytest.fixture(scope="module")
+def users() -> list[int]:
+    return sorted(pl.concat([frame.select("customer") for frame in (shop(USERS), mail(USERS))])["customer"].unique())
+
+
+@pytest.mark.parametrize("table", ["features", "scores", "segments"])
+def test_every_user_has_one_row_in_each_table(table: str, out: Path, users: list[int], run: RunRecord) -> None:
+    assert published(out, table)["user_id"].to_list() == users
+    assert run.counts["users"] == run.tables[table].rows == len(users)
+
+
+def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
+    features = {feature.name: feature.dtype for feature in catalogue(bundle.spec)}
+    scores = bundle_schema(bundle)
+    user, key = {"user_id": pl.Int64()}, {"as_of": pl.Date()}
+    rfm = {name: features[name] for name in ("rfm_recency_days", "rfm_frequency", "rfm_monetary")}
+    in_segments = {name: dtype for name, dtype in scores.items() if name != "cluster_distance"}
+    expected = {
+        "features": {**user, **features, "region": pl.String(), **key},
+        "scores": {**user, **scores, **key},
+        "memberships": {**user, "segment": pl.String(), **key},
+        "segments": {**user, **rfm, **in_segments, **key, "segment": pl.String()},
+    }
+    for table, schema in expected.items():
+        assert list(published(out, table).schema.items()) == list(schema.items()), table
+    assert list(scores.items()) == [
+        ("engagement_score", pl.Float64()),
+        ("r_score", pl.Int8()),
+        ("f_score", pl.Int8()),
+        ("m_score", pl.Int8()),
+        ("rfm_segment", pl.String()),
+        ("cluster", pl.Int32()),
+        ("cluster_distance", pl.Float64()),
+        ("propensity_buys", pl.Float64()),
+    ]
+
+
+def test_partition_keys_stand_in_the_path_alone(out: Path) -> None:
+    found = sorted(out.glob("*/as_of=*/**/*.parquet"))
+    assert found
+    for file in found:
+        names = pq.read_schema(file).names
+        assert "as_of" not in names
+        assert ("segment" in names) == (file.relative_to(out).parts[0] == "memberships")
+
+
+def test_segment_names_of_any_letters_are_one_folder_each(out: Path, run: RunRecord) -> None:
+    folders = [path.name for path in (out / "segments" / f"as_of={AS_OF}").iterdir()]
+    assert all(name.isascii() for name in folders)
+    assert "segment=%C3%8Ele-de-France%20%2F%20%C3%A9%25" in folders
+    assert {unquote(name.partition("=")[2]) for name in folders} == set(run.counts["segments"])
+    assert set(RULES) <= set(published(out, "segments")["segment"])
+
+
+def rule_holds(row: dict[str, Any]) -> dict[str, bool]:
+    return dict(
+        zip(
+            RULES,
+            (
+                row["region"] == "nord-été" and row["purchase_amount_30d"] > 20,
+                row["engagement_score"] > 60 and row["cluster"] == 0,
+                row["days_since_last_event"] > 30,
+            ),
+            strict=True,
+        )
+    )
+
+
+def test_segments_and_memberships_equal_the_rules_tried_one_by_one(out: Path, run: RunRecord) -> None:
+    everything = published(out, "features").join(published(out, "scores"), on="user_id")
+    segments: dict[int, str] = {}
+    memberships: set[tuple[int, str]] = set()
+    for row in everything.iter_rows(named=True):
+        held = [name for name, holds in rule_holds(row).items() if holds] or [row["rfm_segment"]]
+        segments[row["user_id"]] = held[0]
+        memberships |= {(row["user_id"], name) for name in held}
+    table = published(out, "segments")
+    assert dict(table.select("user_id", "segment").rows()) == segments
+    members = published(out, "memberships").select("user_id", "segment").rows()
+    assert sorted(members) == sorted(memberships)
+    assert len(members) > len(segments)
+    counted = {name: size["users"] for name, size in run.counts["segments"].items()}
+    assert counted == {name: list(segments.values()).count(name) for name in set(segments.values())}
+
+
+def test_the_segments_table_repeats_features_and_scores(out: Path, bundle: Bundle) -> None:
+    columns = ["user_id", *segment_columns(bundle)]
+    expected = published(out, "features").join(published(out, "scores"), on="user_id").sort("user_id")
+    assert_frame_equal(published(out, "segments").select(columns), expected.select(columns), check_exact=True)
+
+
+def test_users_who_never_bought_have_no_scores_and_are_no_purchase(out: Path) -> None:
+    table = published(out, "scores").join(published(out, "features").select("user_id", "rfm_frequency"), on="user_id")
+    without = table.filter(pl.col("rfm_frequency").is_null())
+    assert 0 < without.height < table.height
+    assert set(without.select("r_score", "f_score", "m_score", "rfm_segment").rows()) == {
+        (None, None, None, "no_purchase")
+    }
+    bought = table.filter(pl.col("rfm_frequency").is_not_null())
+    assert bought.select(pl.col("r_score", "f_score", "m_score").is_between(1, 5).all()).row(0) == (True, True, True)
+    assert "no_purchase" not in set(bought["rfm_segment"])
+
+
+def test_engagement_is_a_logarithmic_share_of_the_scale(out: Path, bundle: Bundle) -> None:
+    points = published(out, "features")["engagement_points"].to_list()
+    found = published(out, "scores")["engagement_score"].to_list()
+    full = math.log1p(bundle.engagement_full_at)
+    assert found == [round(min(100.0, 100 * math.log1p(value) / full), 2) for value in points]
+    assert max(found) == 100.0
+    assert 0.0 <= min(found) < 100.0
+
+
+def test_propensities_are_probabilities(out: Path) -> None:
+    found = published(out, "scores")["propensity_buys"]
+    assert found.is_between(0, 1).all()
+    assert found.n_unique() > 5
+
+
+def task_of(bundle: str, keys: KeyRange, part: Path, staging: Path) -> ScoreTask:
+    return ScoreTask(
+        bucket=0,
+        keys=keys,
+        parts=(str(part),),
+        contacts=str(part.with_name("contacts.parquet")),
+        line_sources=frozenset(),
+        as_of=AS_OF,
+        as_of_us=2**62,
+        mark="m",
+        bundle=bundle,
+        segments=(),
+        fallback="rfm",
+        staging=str(staging),
+        threads=1,
+    )
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """Three users with one purchase, in the lower half of the keys."""
+    file = tmp_path / "part.parquet"
+    day = (AS_OF - timedelta(days=3) - date(1970, 1, 1)).days
+    pl.DataFrame(
+        [(key, 100 + key, 0, 0, day, 0, None, 1_000) for key in (1, 2, 3)],
+        {
+            "user_key": pl.UInt64,
+            "user_id": pl.Int64,
+            "source": pl.UInt16,
+            "type": pl.UInt16,
+            "day": pl.Int32,
+            "time": pl.Int64,
+            "event_id": pl.UInt64,
+            "amount": pl.Int64,
+        },
+        orient="row",
+    ).write_parquet(file)
+    attributes = {"user_key": [2], "user_id": ["102"], "region": ["sud"]}
+    pl.DataFrame(attributes, {"user_key": pl.UInt64, "user_id": pl.String, "region": pl.String}).write_parquet(
+        tmp_path / "contacts.parquet"
+    )
+    return file
+
+
+def test_a_bucket_without_users_gives_no_files_and_the_same_schemas(run: RunRecord, part: Path, tmp_path: Path) -> None:
+    bundle = str(run.bundle)
+    full = score_bucket(task_of(bundle, KeyRange(0, KEYS // 2), part, tmp_path / "full"))
+    empty = score_bucket(task_of(bundle, KeyRange(KEYS // 2, KEYS), part, tmp_path / "empty"))
+    assert (full.users, full.contacts_matched) == (3, 1)
+    assert (empty.users, empty.contacts_matched) == (0, 0)
+    assert empty.schemas == full.schemas
+    assert empty.files == {"features": (), "scores": (), "memberships": (), "segments": ()}
+    assert not (tmp_path / "empty").exists()
+    assert empty.segments == empty.events == {}
+    assert sum(file.rows for file in full.files["segments"]) == 3
+    assert full.events == {"email_open": (3, 0)}
+
+
+def test_scores_of_nobody_have_the_columns_of_scores(bundle: Bundle, out: Path) -> None:
+    features = published(out, "features").drop("as_of").with_columns(rfm_monetary_minor=pl.lit(0, pl.Int64))
+    scored = add_scores(features.clear(), bundle, threads=1)
+    schema = bundle_schema(bundle)
+    assert {name: scored.schema[name] for name in schema} == schema
+    assert scored.height == 0
+
+
+def test_a_user_alone_has_the_scores_it_has_in_the_crowd(bundle: Bundle, out: Path) -> None:
+    money = (pl.col("rfm_monetary") * 100).round().cast(pl.Int64)
+    features = published(out, "features").drop("as_of").with_columns(rfm_monetary_minor=money)
+    expected = published(out, "scores").drop("as_of")
+    for position in (0, 9, 30):
+        alone = add_scores(features[position : position + 1], bundle, threads=1).select(expected.columns)
+        assert_frame_equal(alone, expected[position : position + 1], check_exact=True)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("purchase", ["purchase", None])
+def test_the_schema_of_scores_follows_what_was_learnt(purchase: str | None, clustered: bool) -> None:
+    names = list(score_schema(spec_of(purchase=purchase), ["a", "b"], clustered=clustered))
+    assert names == [
+        "engagement_score",
+        *(["r_score", "f_score", "m_score", "rfm_segment"] if purchase else []),
+        *(["cluster", "cluster_distance"] if clustered else []),
+        "propensity_a",
+        "propensity_b",
+    ]
+
+
+def test_rules_may_use_features_scores_and_attributes(bundle: Bundle) -> None:
+    schema = rule_schema(bundle.spec, bundle_schema(bundle), {"region": pl.String()})
+    assert {"purchase_amount_30d", "engagement_score", "region", "propensity_buys"} <= set(schema)
+    assert not {"user_id", "user_key", "rfm_monetary_minor", "segment"} & set(schema)
+
+
+def test_attributes_that_came_later_are_left_out(bundle: Bundle) -> None:
+    found = check_attributes(bundle, {"age": pl.Int64(), "region": pl.String()})
+    assert found == {"region": pl.String()}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({}, ["region: expected String, it is missing"]),
+        ({"region": pl.Int64()}, ["region: expected String, got Int64"]),
+        ({"Region": pl.String()}, ["region: expected String, it is missing"]),
+    ],
+)
+def test_attributes_that_changed_are_refused(
+    attributes: dict[str, pl.DataType], named: list[str], bundle: Bundle
+) -> None:
+    with pytest.raises(DataError) as caught:
+        check_attributes(bundle, attributes)
+    assert caught.value.code == "contacts-changed"
+    assert all(text in caught.value.message for text in named)
+
+
+def test_contacts_of_another_type_stop_the_run_before_any_work(
+    sample: Path, run: RunRecord, out: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "contacts.parquet"
+    contacts(USERS).with_columns(region=pl.lit(7)).write_parquet(file)
+    before = sorted(out.rglob("*"))
+    with pytest.raises(DataError) as caught:
+        score_run(configuration(sample, contacts__path=str(file)), AS_OF, executor=EXECUTOR)
+    assert caught.value.code == "contacts-changed"
+    assert sorted(out.rglob("*")) == before
+
+
+def test_user_ids_of_another_type_are_refused(bundle: Bundle) -> None:
+    check_user_ids(bundle, "Int64")
+    with pytest.raises(IntegrityError) as caught:
+        check_user_ids(bundle, "String")
+    assert caught.value.code == "bundle-user-id-type"
+    assert "Int64" in caught.value.message
+    assert "String" in caught.value.message
