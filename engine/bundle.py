@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -133,6 +134,29 @@ def current_bundle(out: Path) -> Path | None:
         return bundles_folder(out) / str(json.loads(pointer.read_text())["bundle"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise IntegrityError(f"{pointer} does not name a bundle", code="bundle-pointer", hint=_REFIT) from error
+
+
+def find_bundle(out: Path, as_of: date, max_age_days: int, learnt_from: Mapping[str, str]) -> Path | None:
+    """Folder of the latest bundle under `out` that can score `as_of`; None when there is none.
+
+    Args:
+        out: The output root.
+        as_of: The bundle was fitted on that day or before,
+        max_age_days: less than so many days before,
+        learnt_from: with this configuration. Bundles of other versions, or that cannot be read, do not count.
+    """
+    usable: list[tuple[date, Path]] = []
+    for listing in sorted(bundles_folder(out).glob("*/files.json")):
+        folder = listing.parent
+        try:
+            meta: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
+            _check_versions(folder, meta)
+            fitted = date.fromisoformat(meta["as_of"])
+        except (IntegrityError, ValueError, KeyError, TypeError, OSError):
+            continue
+        if 0 <= (as_of - fitted).days < max_age_days and meta["learnt_from"] == learnt_from:
+            usable.append((fitted, folder))
+    return max(usable, default=(None, None))[1]
 
 
 def load_bundle(folder: Path) -> Bundle:

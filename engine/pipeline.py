@@ -19,7 +19,7 @@ from engine.accounting import (
     segment_counts,
     table_records,
 )
-from engine.bundle import Bundle, current_bundle, load_bundle, write_bundle
+from engine.bundle import Bundle, current_bundle, find_bundle, load_bundle, write_bundle
 from engine.config import Config
 from engine.config_file import config_hash
 from engine.errors import ConfigError
@@ -215,14 +215,12 @@ def score_run(
 def run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
     """Fit when there is no bundle that fits the configuration and the date, then score.
 
-    A bundle is used as long as it was fitted on or before `as_of`, at most `refit_after_days` earlier, with the same
-    configuration.
+    The latest bundle is used that was fitted on or before `as_of`, less than `refit_after_days` earlier, with the same
+    configuration; so a back-fill finds the bundle of its time again.
     """
-    folder = current_bundle(Path(config.out))
-    fit = None
-    if folder is None or not _usable(config, load_bundle(folder), as_of):
-        fit = fit_run(config, as_of, executor=executor, progress=progress)
-    scored = score_run(config, as_of, executor=executor, progress=progress)
+    folder = find_bundle(Path(config.out), as_of, config.refit_after_days, learning_hashes(config))
+    fit = fit_run(config, as_of, executor=executor, progress=progress) if folder is None else None
+    scored = score_run(config, as_of, executor=executor, bundle=folder, progress=progress)
     if fit is None:
         return scored
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
@@ -270,6 +268,12 @@ def check_run(
 def _check_names(config: Config) -> dict[str, pl.DataType]:
     """Everything that can be checked before the log is opened; the contact attributes and their types."""
     check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
+    if config.segment_fallback == "rfm" and config.events.purchase is None:
+        raise ConfigError(
+            "segment_fallback is 'rfm', but events.purchase names no event type to score",
+            code="segment-fallback",
+            hint="Name the purchases in events.purchase, or set segment_fallback to the name of a segment.",
+        )
     for target in config.targets:
         target_condition(target)
     return {} if config.contacts is None else contact_schema(config.contacts)[1]
@@ -285,11 +289,6 @@ def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.Da
 def _differences(config: Config, bundle: Bundle) -> list[str]:
     then, now = dict(bundle.learnt_from), learning_hashes(config)
     return [section for section in now if then.get(section) != now[section]]
-
-
-def _usable(config: Config, bundle: Bundle, as_of: date) -> bool:
-    age = (as_of - bundle.as_of).days
-    return 0 <= age < config.refit_after_days and not _differences(config, bundle)
 
 
 def _check_bundle(config: Config, bundle: Bundle, folder: Path, as_of: date) -> None:

@@ -63,7 +63,7 @@ def load(path: Path, settings: Settings) -> LoadedConfig:
 @contextmanager
 def session(config: Config, *, quiet: bool) -> Iterator[Session]:
     """Open the executor and the progress bars."""
-    # LightGBM's threads spin while they wait, which on busy cores makes two of them slower than one; read when it loads.
+    # Read when LightGBM loads: its waiting threads spin, which makes two of them slower than one on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from engine.execution.open import open_executor
     from jobs.progress import progress_bars

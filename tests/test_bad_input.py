@@ -275,6 +275,9 @@ CASES = {
     "an unknown event type": Case(
         frame_with(kind=pl.lit("purchases")), "event-type-unknown", ("events.purchase", "did you mean 'purchases'?"), 2
     ),
+    "no purchases for the RFM segments": Case(
+        nothing, "segment-fallback", ("events.purchase", "segment_fallback"), 2, change=('purchase = "purchase"\n', "")
+    ),
     "ids of two types": Case(text_ids_as_numbers, "user-id-types", ("'shop'", "'mail'"), toml=MAIL),
     "an aggregate in the mapping": Case(
         nothing,

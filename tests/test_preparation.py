@@ -496,7 +496,9 @@ def test_every_row_is_accounted_for_in_any_order_and_portions(
 def test_check_counts_the_rows_that_prepare_reads(tmp_path: Path) -> None:
     rows = [(1, "a", NOON), (None, "a", NOON), (1, "b", NOON.replace(year=2027)), (1, "c", NOON), (2, "a", NOON)]
     checked = config(
-        source(write(log(*rows), tmp_path / "log.parquet"), where="type <> 'c'"), checks=Checks(max_reject_share=0.5)
+        source(write(log(*rows), tmp_path / "log.parquet"), where="type <> 'c'"),
+        checks=Checks(max_reject_share=0.5),
+        segment_fallback="rest",
     )
     counts = check_run(checked, AS_OF, executor=HERE).counts
     assert counts["rows"] == {"read": 5, "left_out": 1, "rejected": 1, "after_as_of": 1, "passed": 2}
