@@ -152,7 +152,8 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
     environment = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | {"OMP_WAIT_POLICY": "passive"}
     owner = not ray.is_initialized()
     if owner:
-        _connect(execution.address or os.environ.get("RAY_ADDRESS") or "local", environment)
+        given = execution.address
+        _connect(os.environ.get("RAY_ADDRESS") or "local" if given is None else given, environment)
     try:
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         largest = max((float(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0.0)

@@ -102,8 +102,8 @@ def test_a_task_over_its_time_ends_the_run(ray_session: None) -> None:
 
 
 def test_time_counts_from_the_last_task_that_was_done(ray_session: None) -> None:
-    seconds = [0.9] * 10
-    with opened(task_timeout_seconds=3) as executor:
+    seconds = [0.5] * 10
+    with opened(task_timeout_seconds=2) as executor:
         assert executor.map(sleep, seconds) == seconds
 
 
@@ -185,10 +185,10 @@ from engine.errors import TamisError
 from engine.execution.on_ray import ray_executor
 from tests.execution.tasks import double
 
-address = sys.argv[1] or None
+address, tasks = sys.argv[1] or None, [int(task) for task in sys.argv[2:]]
 try:
     with ray_executor(Execution(executor="ray", address=address)) as executor:
-        print(executor.map(double, [1, 2]), ray.get_runtime_context().gcs_address)
+        print(executor.map(double, tasks), ray.get_runtime_context().gcs_address)
     print(ray.is_initialized())
 except TamisError as error:
     sys.exit(f"{error.code} {int(error.exit_code)}")
@@ -211,10 +211,10 @@ def test_an_address_is_joined_and_left(ray_session: None) -> None:
     address = ray.get_runtime_context().gcs_address
     # The environment names a cluster; an address that is given wins over it.
     by_environment = in_a_process(PROGRAM, "", RAY_ADDRESS=address)
-    by_argument = in_a_process(PROGRAM, address.replace("127.0.0.1", "localhost"), RAY_ADDRESS="127.0.0.1:9")
-    for process in (by_environment, by_argument):
+    by_argument = in_a_process(PROGRAM, address.replace("127.0.0.1", "localhost"), "21", RAY_ADDRESS="127.0.0.1:9")
+    for process, result in ((by_environment, []), (by_argument, [42])):
         stdout, stderr = process.communicate(timeout=60)
-        assert stdout.splitlines() == [f"[2, 4] {address}", "False"], stderr
+        assert stdout.splitlines() == [f"{result} {address}", "False"], stderr
     with opened() as executor:
         assert executor.map(double, [4]) == [8]
 
@@ -229,7 +229,7 @@ def test_nothing_listens_at_the_address() -> None:
     assert time.monotonic() - started < 15
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ray://head:10001", "head:", ":6379", "http://head:8265"])
+@pytest.mark.parametrize("address", ["", "nonsense", "ray://head:10001", "head:", ":6379", "http://head:8265"])
 def test_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
