@@ -26,7 +26,7 @@ demo: $(READY) ## Segment the customers of a grocer: real data, tables under dem
 	$(BIN)/tamis demo --out demo-out
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(READY) ## Check formatting, lint and types
 	$(BIN)/ruff format --check .

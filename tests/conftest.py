@@ -60,3 +60,10 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     request.getfixturevalue("ray_session")
     with ray_executor(Execution(executor="ray")) as opened:
         yield opened
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Workers of pytest-xdist share no session: all tests that need Ray go to one of them.
+    for item in items:
+        if item.get_closest_marker("ray") is not None:
+            item.add_marker(pytest.mark.xdist_group("ray"))
