@@ -7,6 +7,7 @@ run again.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
@@ -31,6 +32,7 @@ _THREAD_VARIABLES = (
     "ARROW_IO_THREADS",
 )
 _POLL_SECONDS = 1.0
+_CANCEL_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -67,42 +69,44 @@ class RayExecutor:
             name=function.__name__,
             **({"runtime_env": {"env_vars": dict(self.environment)}} if self.environment else {}),
         )
-        references = [remote.remote(function, task) for task in tasks]
+        started = time.monotonic()
+        references = [remote.remote(function, task, self.timeout_seconds) for task in tasks]
         waiting = {reference: index for index, reference in enumerate(references)}
         results: dict[int, R] = {}
-        # Tasks are of one size: while the work goes on, one of them finishes within the limit of one.
-        last_done = time.monotonic()
         try:
             while waiting:
                 done, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL_SECONDS)
                 for reference in done:
                     index = waiting.pop(reference)
-                    results[index] = _get(reference, function.__name__, index)
-                    last_done = time.monotonic()
+                    slow = time.monotonic() - started > self.timeout_seconds
+                    results[index] = _get(reference, f"{function.__name__} task {index} of {len(tasks)}", slow=slow)
                     if on_done is not None:
                         on_done(results[index])
-                if waiting and time.monotonic() - last_done > self.timeout_seconds:
-                    raise ResourceError(
-                        f"no {function.__name__} task finished within {self.timeout_seconds:.0f} s; "
-                        f"{len(waiting)} of {len(tasks)} are left",
-                        code="task-timeout",
-                        hint="Raise execution.task_timeout_seconds, or lower execution.rows_per_task.",
-                    )
         except BaseException:
             for reference in waiting:
                 ray.cancel(reference, force=True)
+            # Whoever sweeps the work folder next must not meet a task that is still writing to it.
+            if waiting:
+                ray.wait(list(waiting), num_returns=len(waiting), timeout=_CANCEL_SECONDS)
             raise
         return [results[index] for index in range(len(tasks))]
 
 
-def _guarded(function: Callable[[Any], Any], task: Any) -> Any:
-    """Run a task; an error for the user comes back as a value, so that Ray neither wraps nor retries it."""
+def _guarded(function: Callable[[Any], Any], task: Any, seconds: float) -> Any:
+    """Run a task; an error for the user comes back as a value, so that Ray neither wraps nor retries it.
+
+    A task that takes longer than `seconds` ends its worker, even when it hangs in native code; Ray then tries again on
+    another one, as after any lost worker.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         return function(task)
     except TransientError:
         raise
     except TamisError as error:
         return _Refused(error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass(frozen=True)
@@ -110,26 +114,32 @@ class _Refused:
     error: TamisError
 
 
-def _get(reference: Any, name: str, index: int) -> Any:
+def _get(reference: Any, what: str, *, slow: bool) -> Any:
     try:
         result = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.OutOfMemoryError as error:
         raise ResourceError(
-            f"{name} task {index} ran out of memory on every attempt",
+            f"{what} ran out of memory on every attempt",
             code="task-memory",
             hint="Lower execution.rows_per_task so that a task holds fewer users.",
         ) from error
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        if slow:
+            raise ResourceError(
+                f"{what} did not end within execution.task_timeout_seconds on any attempt, or its worker died",
+                code="task-timeout",
+                hint="Raise execution.task_timeout_seconds, or lower execution.rows_per_task.",
+            ) from error
         raise ResourceError(
-            f"the worker of {name} task {index} died on every attempt",
+            f"the worker of {what} died on every attempt",
             code="task-died",
             hint="Run the same command with --executor local to see what ends it.",
         ) from error
     except ray.exceptions.RayError as error:
         raise TransientError(
-            f"{name} task {index} was lost: {type(error).__name__}", code="cluster-lost", hint="Run the command again."
+            f"{what} was lost: {type(error).__name__}", code="cluster-lost", hint="Run the command again."
         ) from error
     if isinstance(result, _Refused):
         raise result.error

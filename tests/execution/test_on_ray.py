@@ -90,21 +90,21 @@ def test_an_exception_that_cannot_travel_still_tells_its_message(once: Attempts)
 
 
 def test_a_task_over_its_time_ends_the_run(ray_session: None) -> None:
-    with opened(task_timeout_seconds=1.5) as executor:
-        started = time.monotonic()
-        with pytest.raises(ResourceError, match="of 3 are left") as caught:
+    with opened(task_timeout_seconds=1.5, retries=1) as executor:
+        with pytest.raises(ResourceError, match="of 3 did not end within") as caught:
             executor.map(sleep, [0.0, 60.0, 60.0])
         assert caught.value.code == "task-timeout"
-        assert time.monotonic() - started < 10
     with opened() as executor:
         # Those that were hanging gave their processors back.
         assert executor.map(double, list(range(4))) == [0, 2, 4, 6]
 
 
-def test_time_counts_from_the_last_task_that_was_done(ray_session: None) -> None:
+def test_time_counts_from_the_start_of_each_task(ray_session: None) -> None:
     seconds = [0.5] * 10
     with opened(task_timeout_seconds=2) as executor:
         assert executor.map(sleep, seconds) == seconds
+        # A worker that is used again is not ended by the clock of its last task.
+        assert executor.map(sleep, [1.8, 1.8]) == [1.8, 1.8]
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
