@@ -41,9 +41,11 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
     folder = Path(out)
     unpack(folder / "data")
     config_file = folder / "demo.toml"
-    example = demo_config().read_text(encoding="utf-8")
-    config_file.write_text(example.replace(_WRITTEN_FOR, ""), encoding="utf-8")
-    say(f"data and configuration are in {folder}/", quiet=quiet)
+    if not config_file.exists():
+        from engine.tables.durable import durable_text
+
+        durable_text(demo_config().read_text(encoding="utf-8").replace(_WRITTEN_FOR, ""), config_file)
+    say(f"data and configuration are in {folder}/; edit {config_file} and run the demo again", quiet=quiet)
     loaded = load(config_file, Settings(executor=executor, address=address))
     from engine import pipeline
     from engine.bundle import load_bundle
@@ -122,8 +124,9 @@ def _tell(record: RunRecord, bundle: Bundle) -> None:
         _tell_model(model.spec)
     table = record.tables["segments"]
     path = shown_path(table.path)
+    quoted = path.replace("'", "''")
     write(sys.stdout, "\nRead the result with DuckDB:")
-    write(sys.stdout, f"  {_QUERY.format(path=path)}")
+    write(sys.stdout, f"  {_QUERY.format(path=quoted)}")
     write(sys.stdout, f"\n{table.rows:,} rows in {path}")
 
 
