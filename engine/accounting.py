@@ -10,11 +10,14 @@ from datetime import date
 from typing import Any
 
 from engine.errors import DataError, IntegrityError
+from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA, IngestRecord
 from engine.learning import MatrixRecord
-from engine.preparation import Prepared, rows_read
+from engine.preparation import Prepared
 from engine.scoring import ScoreRecord, SegmentSize
 from engine.tables.manifest import TableRecord, dtypes_of, table_record
+
+_NAMED_TYPES = 50
 
 
 class Stopwatch:
@@ -37,10 +40,9 @@ class Stopwatch:
 
 
 def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> None:
-    """Check that every row that was read is accounted for, and that events are left.
+    """Check that every row that was read is accounted for.
 
     Raises:
-        DataError: All orders begin at or after `as_of`, which shows only when their lines are together.
         IntegrityError: Rows are missing or counted twice between two stages.
     """
     total = prepared.ingested
@@ -53,23 +55,28 @@ def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[Sco
             code="rows-lost",
             hint="An input or work file was changed during the run; run the command again.",
         )
-    if not any(bucket.kept for bucket in buckets):
-        counts = ", ".join(f"{count} {name}" for name, count in row_counts(prepared, buckets).items())
-        raise DataError(f"no event before as_of: {counts}", code="events-empty", hint="Check --as-of.")
 
 
 def ingest_counts(total: IngestRecord) -> dict[str, Any]:
-    """Rows by what became of them, per source and per rule."""
+    """Rows by source, rejected rows by source and rule, and good rows by event type: the 50 most frequent ones.
+
+    `other_event_types` are the rows of further types; `missing_types` are in use (a bundle has learned from them) and
+    without a row before `as_of`, which is worth a warning. Both are there only when there is something to tell.
+    """
     rejected: dict[str, dict[str, int]] = {}
     for (source, rule), count in sorted(total.rejected.items()):
         rejected.setdefault(source, {})[rule] = count
-    types: dict[str, int] = {}
+    types: Counter[str] = Counter()
     for entry in total.types:
-        types[entry.event_type] = types.get(entry.event_type, 0) + entry.rows
+        types[entry.event_type] += entry.rows
+    largest = sorted(types.items(), key=lambda item: (-item[1], item[0]))
+    others = sum(rows for _, rows in largest[_NAMED_TYPES:]) + total.unlisted
     return {
         "sources": dict(sorted(total.read.items())),
         "rejected": rejected,
-        "event_types": dict(sorted(types.items())),
+        "event_types": dict(sorted(largest[:_NAMED_TYPES])),
+        **({"other_event_types": others} if others else {}),
+        **({"missing_types": list(total.missing_types)} if total.missing_types else {}),
     }
 
 

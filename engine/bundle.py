@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -29,14 +28,12 @@ from engine.propensity.spec import ModelSpec
 from engine.propensity.train import TrainedModel
 from engine.segments.rfm_maps import SegmentMap
 from engine.segments.rfm_scores import RfmEdges
-from engine.tables import disk
-from engine.tables.durable import canonical_json, durable_json, durable_text, sha256_of
-from engine.tables.layout import bundles_folder
+from engine.tables.durable import canonical_json, sha256_of
 
 FORMAT: Final = 1
-_REFIT = "Run `tamis fit` to write a new bundle, or restore this one from a copy."
+REFIT: Final = "Run `tamis fit` to write a new bundle, or restore this one from a copy."
 _VERSIONED = ("tamis", "polars", "lightgbm", "polars-hash")
-_ID_DIGITS = 12
+ID_DIGITS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -98,65 +95,14 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
     return {**files, "files.json": canonical_json(checksums)}
 
 
-def write_bundle(bundle: Bundle, staging: Path, out: Path) -> Path:
-    """Write a bundle under `out` and make it the current one; returns its folder.
-
-    Args:
-        bundle: The bundle.
-        staging: An empty folder on the same file system.
-        out: The output root.
-    """
-    files = bundle_files(bundle)
-    for name, text in files.items():
-        durable_text(text, staging / name)
-    identity = hashlib.sha256(files["files.json"].encode()).hexdigest()[:_ID_DIGITS]
-    target = bundles_folder(out) / identity
-    disk.make_folder(target.parent)
-    if target.exists() and _problems(target):
-        disk.rename(target, staging.with_name(f"{staging.name}-damaged"))
-    if not target.exists():
-        disk.rename(staging, target)
-        disk.sync_folder(target.parent)
-    durable_json({"bundle": identity, "as_of": bundle.as_of.isoformat()}, bundles_folder(out) / "current")
-    return target
+def bundle_id(folder: Path) -> str:
+    """The id of the bundle in `folder`, wherever it lies: the start of the sha256 of its list of checksums."""
+    return identity_of((folder / "files.json").read_bytes())
 
 
-def current_bundle(out: Path) -> Path | None:
-    """Folder of the current bundle of an output root; None when nothing was fitted yet.
-
-    Raises:
-        IntegrityError: The pointer is damaged.
-    """
-    pointer = bundles_folder(out) / "current"
-    if not pointer.exists():
-        return None
-    try:
-        return bundles_folder(out) / str(json.loads(pointer.read_text())["bundle"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise IntegrityError(f"{pointer} does not name a bundle", code="bundle-pointer", hint=_REFIT) from error
-
-
-def find_bundle(out: Path, as_of: date, max_age_days: int, learnt_from: Mapping[str, str]) -> Path | None:
-    """Folder of the latest bundle under `out` that can score `as_of`; None when there is none.
-
-    Args:
-        out: The output root.
-        as_of: The bundle was fitted on that day or before,
-        max_age_days: less than so many days before,
-        learnt_from: with this configuration. Bundles of other versions, or that cannot be read, do not count.
-    """
-    usable: list[tuple[date, Path]] = []
-    for listing in sorted(bundles_folder(out).glob("*/files.json")):
-        folder = listing.parent
-        try:
-            meta: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
-            _check_versions(folder, meta)
-            fitted = date.fromisoformat(meta["as_of"])
-        except (IntegrityError, ValueError, KeyError, TypeError, OSError):
-            continue
-        if 0 <= (as_of - fitted).days < max_age_days and meta["learnt_from"] == learnt_from:
-            usable.append((fitted, folder))
-    return max(usable, default=(None, None))[1]
+def identity_of(listing: bytes) -> str:
+    """The id of a bundle with this list of checksums."""
+    return hashlib.sha256(listing).hexdigest()[:ID_DIGITS]
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -176,18 +122,17 @@ def load_bundle(folder: Path) -> Bundle:
 
 @lru_cache(maxsize=4)
 def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part of the cache's key
-    problems = _problems(folder)
+    problems = damages(folder)
     if problems:
         raise IntegrityError(
             f"the bundle {folder} is damaged:\n" + "\n".join(f"  {line}" for line in problems),
             code="bundle-damaged",
-            hint=_REFIT,
+            hint=REFIT,
         )
     try:
-        meta: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
-        _check_versions(folder, meta)
+        meta = read_meta(folder)
         clusters = folder / "clusters.json"
-        clustering: dict[str, Any] | None = json.loads(clusters.read_text()) if clusters.exists() else None
+        clustering: dict[str, Any] | None = json.loads(clusters.read_bytes()) if clusters.exists() else None
         edges = meta["rfm_edges"]
         return Bundle(
             as_of=date.fromisoformat(meta["as_of"]),
@@ -204,7 +149,7 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
         )
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise IntegrityError(
-            f"the bundle {folder} cannot be read: {type(error).__name__}", code="bundle-damaged", hint=_REFIT
+            f"the bundle {folder} cannot be read: {type(error).__name__}", code="bundle-damaged", hint=REFIT
         ) from error
 
 
@@ -213,9 +158,10 @@ def _load_model(folder: Path) -> TrainedModel:
     return TrainedModel(text=text, spec=ModelSpec.from_json((folder / "model.json").read_bytes()))
 
 
-def _problems(folder: Path) -> list[str]:
+def damages(folder: Path) -> list[str]:
+    """What is wrong with the files of a bundle, one line each; empty when they are those that were written."""
     try:
-        listed: dict[str, str] = json.loads((folder / "files.json").read_text())
+        listed: dict[str, str] = json.loads((folder / "files.json").read_bytes())
         found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"files.json"}
         problems = [f"missing: {name}" for name in sorted(listed.keys() - found)]
         problems += [f"not part of it: {name}" for name in sorted(found - listed.keys())]
@@ -225,7 +171,14 @@ def _problems(folder: Path) -> list[str]:
     return [*problems, *(f"changed: {name}" for name in changed)]
 
 
-def _check_versions(folder: Path, meta: dict[str, Any]) -> None:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The description of a bundle, `bundle.json`, when this version can read it.
+
+    Raises:
+        IntegrityError: Another major version wrote the bundle.
+        ValueError, KeyError, TypeError, OSError: It is no description.
+    """
+    meta: dict[str, Any] = json.loads((folder / "bundle.json").read_bytes())
     wrong = [f"format {meta['format']}, expected {FORMAT}"] if meta["format"] != FORMAT else []
     for name in ("polars", "lightgbm"):
         then, now = str(meta["versions"][name]), version(name)
@@ -235,3 +188,4 @@ def _check_versions(folder: Path, meta: dict[str, Any]) -> None:
         raise IntegrityError(
             f"the bundle {folder} was written with {'; '.join(wrong)}", code="bundle-version", hint="Run `tamis fit`."
         )
+    return meta

@@ -6,6 +6,7 @@ the disk. Relative paths in the model are already resolved against the folder of
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,9 +22,20 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        message = f"expected each name once, got {', '.join(map(repr, repeated))} more than once"
+        raise ValueError(message)
+    return names
+
+
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[str, ...], AfterValidator(_different)]
 Paths = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+
+_MOST_WINDOWS = 100
 
 
 class Section(BaseModel):
@@ -106,16 +118,16 @@ class Contacts(Section):
     """Files, globs or folders of Parquet files, relative to the configuration file."""
     user_id: Text
     """The column that holds the user's id."""
-    columns: tuple[str, ...] = ()
+    columns: Names = ()
     """The attributes to keep; all when empty."""
-    model_columns: tuple[str, ...] = ()
+    model_columns: Names = ()
     """The attributes a model may learn from. They are as of today: list only what no outcome changes."""
 
 
 class Events(Section):
     """Which event types count, and which play a part in rates and RFM."""
 
-    types: tuple[str, ...] = ()
+    types: Names = ()
     """The event types to build features from; all that the data has when empty."""
     purchase: str | None = None
     """The event type that is a purchase (RFM, order values)."""
@@ -138,12 +150,15 @@ class Features(Section):
     """Windows of the features."""
 
     windows: tuple[Annotated[int, Field(ge=1, le=36_500)], ...] = (7, 30, 90, 365)
-    """Lengths in days of the half-open windows that end at `as_of`."""
+    """Lengths in days of the half-open windows that end at `as_of`; at most 100."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         if not self.windows or list(self.windows) != sorted(set(self.windows)):
             message = f"windows must be different and ascending, got {list(self.windows)}"
+            raise ValueError(message)
+        if len(self.windows) > _MOST_WINDOWS:
+            message = f"at most {_MOST_WINDOWS} windows can be used, got {len(self.windows)}"
             raise ValueError(message)
         return self
 
@@ -167,7 +182,7 @@ class Rfm(Section):
 
     recency: RfmMethod = "quantile"
     """`quantile`: type-7 quantile edges, equal values together; `rank`: equal sizes, ties by user id; `r_rfm`: as R."""
-    frequency: RfmMethod = "rank"
+    frequency: RfmMethod = "quantile"
     """As `recency`, for the number of purchases."""
     monetary: RfmMethod = "quantile"
     """As `recency`, for the money spent."""
@@ -214,7 +229,7 @@ class Clusters(Section):
 
     enabled: bool = True
     """Whether users are clustered at all."""
-    features: tuple[str, ...] = ()
+    features: Names = ()
     """Feature names; recency, frequency, spend and activity when empty."""
     k_min: int = Field(3, ge=2, le=50)
     """The smallest number of clusters tried."""
@@ -249,7 +264,7 @@ class Execution(Section):
     """`local`: in this process, on all cores; `ray`: tasks on a Ray cluster."""
     address: str | None = None
     """Ray cluster to join; a local one is started when neither this nor RAY_ADDRESS is given."""
-    rows_per_task: int = Field(4_000_000, ge=1)
+    rows_per_task: int = Field(4_000_000, ge=1, le=100_000_000)
     """Event rows per task; decides how many buckets the users are cut into, and so the number of files."""
     cpus_per_task: int = Field(1, ge=1)
     """Threads of one Ray task; a local run uses all cores."""

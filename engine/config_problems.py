@@ -82,10 +82,10 @@ def _own_words(path: KeyPath, detail: Mapping[str, Any]) -> str:
 
 
 _BOUNDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "greater_than_equal": lambda limits: f" of at least {limits['ge']:g}",
-    "greater_than": lambda limits: f" above {limits['gt']:g}",
-    "less_than_equal": lambda limits: f" of at most {limits['le']:g}",
-    "less_than": lambda limits: f" below {limits['lt']:g}",
+    "greater_than_equal": lambda limits: f" of at least {limits['ge']:,.15g}",
+    "greater_than": lambda limits: f" above {limits['gt']:,.15g}",
+    "less_than_equal": lambda limits: f" of at most {limits['le']:,.15g}",
+    "less_than": lambda limits: f" below {limits['lt']:,.15g}",
     "string_too_short": lambda limits: " that is not empty",
     "string_too_long": lambda limits: f" of at most {limits['max_length']} characters",
     "string_pattern_mismatch": lambda limits: " of letters a-z, digits and '_' that begins with a letter",

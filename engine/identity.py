@@ -1,4 +1,4 @@
-"""What makes two runs the same run: hashes of the configuration, the input and the code."""
+"""What makes two runs the same run: hashes of the configuration and the input, and the versions of the code."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _LEARNT_FROM = (
     "clusters",
 )
 _DIGITS = 10
+_CODE = ("tamis", "polars", "polars-hash", "numpy", "lightgbm")
+"""Packages whose versions can change a byte of what is written."""
 
 
 def learning_hashes(config: Config) -> dict[str, str]:
@@ -47,14 +49,14 @@ def learning_hashes(config: Config) -> dict[str, str]:
 
 
 def run_identity(kind: str, as_of: date, fingerprints: Mapping[str, str]) -> str:
-    """Id of a run: equal for equal input, configuration, bundle, code and date.
+    """Id of a run: equal for equal input, configuration, bundle, versions of the code and date.
 
     Args:
         kind: `fit`, `score` or `check`.
         as_of: Date of the run.
         fingerprints: What it depends on.
     """
-    text = json.dumps({**fingerprints, "tamis": version("tamis")}, sort_keys=True)
+    text = json.dumps([dict(fingerprints), {name: version(name) for name in _CODE}], sort_keys=True)
     return f"{kind}-{as_of.isoformat()}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 

@@ -24,7 +24,8 @@ from engine.propensity.labels import anchors, positives
 from engine.propensity.train import TrainedModel, train
 from engine.rollups.bucket import KEYS, KeyRange, load_bucket
 from engine.rollups.daily import daily_partials
-from engine.segments.rfm_scores import RfmEdges, learn_edges
+from engine.rollups.parts import write_part
+from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
 from engine.users import join_contacts
 
 _ENGAGEMENT_PERCENTILE = 99
@@ -86,7 +87,7 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
         return users.join(features, on="user", how="inner", maintain_order="right")
 
     current = folder / f"current-{task.bucket:05d}.parquet"
-    at(task.as_of_day).write_parquet(current, compression="lz4")
+    write_part(at(task.as_of_day), current)
     rows = []
     for day in task.anchors:
         frame = at(day).with_columns(anchor=pl.lit(EPOCH + timedelta(days=day)))
@@ -96,7 +97,7 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
                 hits = positives(bucket.events, target, code, day, task.spec.currency_digits)
                 frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(label_column(target)))
         file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
-        frame.write_parquet(file, compression="lz4")
+        write_part(frame, file)
         rows.append((day, str(file), frame.height))
     return MatrixRecord(
         users=users.height,
@@ -206,13 +207,6 @@ def _learn_scales(task: ScalesTask) -> Scales:
     points = frame["engagement_points"].filter(frame["engagement_points"] > 0).sort()
     position = (points.len() - 1) * _ENGAGEMENT_PERCENTILE // 100
     return Scales(edges, int(points[position]) if points.len() else 1)
-
-
-def rfm_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns that RFM scores are learnt from and given to, under the names that `rfm_scores` expects."""
-    return frame.select(
-        "user_id", recency_days="rfm_recency_days", frequency="rfm_frequency", monetary_minor=MONETARY_MINOR
-    )
 
 
 def _learn_clusters(task: ClustersTask) -> Clustered:

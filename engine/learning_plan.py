@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,10 +17,9 @@ from engine.features.windows import day_number
 from engine.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetTask, label_column
 from engine.preparation import Prepared, line_sources
 from engine.propensity.labels import all_anchors, anchors
-from engine.scoring import score_schema
+from engine.propensity.matrix import unusable_columns
+from engine.schemas import score_schema
 from engine.suggest import did_you_mean
-
-_OWN_COLUMNS = frozenset({"user", "user_id", "user_key", "anchor", "label", "segment", MONETARY_MINOR})
 
 
 def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -49,15 +47,29 @@ def cluster_order(names: Sequence[str]) -> str:
 
 def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
     """The columns that models learn from, in order: every feature, and the contact attributes that are allowed."""
-    allowed = () if config.contacts is None else config.contacts.model_columns
-    return (*(feature.name for feature in catalogue(spec)), *allowed)
+    return (*(feature.name for feature in catalogue(spec)), *_model_columns(config))
+
+
+def categories(config: Config, contacts: Mapping[str, pl.DataType]) -> tuple[str, ...]:
+    """Those of `model_features` that a model takes as categories: the attributes that are text."""
+    return tuple(name for name in _model_columns(config) if contacts.get(name) == pl.String)
+
+
+def _model_columns(config: Config) -> tuple[str, ...]:
+    return () if config.contacts is None else config.contacts.model_columns
 
 
 def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
-    """Stop when the configuration names features that do not exist, or attributes have the name of another column.
+    """Stop when names of the configuration or of attributes do not fit the features, before the log is learnt from.
+
+    Args:
+        config: The configuration.
+        spec: The features.
+        contacts: Name and type of the contact attributes.
 
     Raises:
-        ConfigError: All such names.
+        ConfigError: All features that do not exist, attributes and targets that would give a column that there is
+            already, and attributes whose type no model can learn from.
     """
     features = {feature.name: feature.dtype for feature in catalogue(spec)}
     problems = [
@@ -65,21 +77,24 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         for name in config.clusters.features
         if name not in features
     ]
-    problems += [
-        f"  clusters.features: {name!r} is listed more than once"
-        for name, times in Counter(config.clusters.features).items()
-        if times > 1
-    ]
     scores = score_schema(spec, (target.name for target in config.targets), clustered=config.clusters.enabled)
-    taken = {*features, *scores, *_OWN_COLUMNS, *(label_column(target) for target in config.targets)}
+    labels = [label_column(target) for target in config.targets]
+    problems += [
+        f"  targets: the column {name!r} is a feature already; rename the target"
+        for name in (*scores, *labels)
+        if name in features
+    ]
+    taken = {*features, *scores, *labels, MONETARY_MINOR}
     problems += [
         f"  contacts: the attribute {name!r} has the name of a feature, a score or another column of the engine"
         for name in contacts
         if name in taken
     ]
+    unusable = unusable_columns(contacts, _model_columns(config), categories(config, contacts))
+    problems += [f"  contacts.model_columns: {line}" for line in unusable]
     if problems:
         raise ConfigError(
-            "names that do not fit the features\n" + "\n".join(problems),
+            "columns that do not fit together\n" + "\n".join(problems),
             code="feature-names",
             hint=f"Features: {', '.join(features)}.",
         )
@@ -101,7 +116,7 @@ def matrix_tasks(
             keys=keys,
             parts=prepared.parts,
             contacts=None if prepared.contacts is None else prepared.contacts.part,
-            contact_columns=tuple(contacts),
+            contact_columns=tuple(name for name in contacts if name in _model_columns(config)),
             line_sources=line_sources(config),
             as_of_us=prepared.as_of_us,
             as_of_day=day,
@@ -132,7 +147,7 @@ def learn_tasks(
         tasks.append(ClustersTask(current, users, names, cluster_order(names), config.clusters, config.seed))
     day = day_number(as_of)
     features = model_features(config, spec)
-    categorical = tuple(name for name in features if contacts.get(name) == pl.String)
+    categorical = categories(config, contacts)
     for target in config.targets:
         valid, *train = anchors(target, day, config.model.train_anchors)
         train_files = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor in train]

@@ -19,24 +19,24 @@ from engine.accounting import (
     segment_counts,
     table_records,
 )
-from engine.bundle import Bundle, current_bundle, find_bundle, load_bundle, write_bundle
+from engine.bundle import Bundle, bundle_id, load_bundle
+from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
 from engine.config import Config
-from engine.config_file import config_hash
 from engine.errors import ConfigError
-from engine.events.contacts import contact_schema
 from engine.execution.protocol import Executor
 from engine.features.spec import FeatureSpec, feature_spec
 from engine.features.windows import day_number
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.learning import Clustered, Scales, build_matrices, check_history, learn
 from engine.learning_plan import check_columns, learn_tasks, matrix_tasks
-from engine.preparation import count_rows, input_fingerprint, line_sources, open_input, prepare, rows_read
+from engine.opening import Opened, check_unchanged, open_run
+from engine.preparation import count_rows, line_sources, prepare, rows_read
 from engine.progress import Progress, track
 from engine.propensity.labels import target_condition
 from engine.propensity.train import TrainedModel
 from engine.record import RunRecord, TableSummary
-from engine.scoring import ScoreTask, check_attributes, check_user_ids, rule_schema, score_bucket, score_schema
-from engine.segments.assign import check_segment_names
+from engine.schemas import rule_schema, score_schema
+from engine.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
 from engine.segments.rules import compile_rules
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
@@ -61,19 +61,22 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
     Raises:
         ConfigError: The configuration names what does not exist.
         DataError: The log cannot be used, or has too little to learn from.
+        IntegrityError: The input was changed during the run, or rows do not add up.
         ConflictError: Another run is writing to the same output.
     """
     watch = Stopwatch()
-    contacts = _check_names(config)
-    given = open_input(config)
-    fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
-    run_id = run_identity("fit", as_of, fingerprints)
+    return _fit(open_run(config), as_of, executor, progress, watch)
+
+
+def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | None, watch: Stopwatch) -> RunRecord:
+    config, contacts = opened.config, opened.contacts
+    run_id = run_identity("fit", as_of, opened.fingerprints)
     extras = {name for target in config.targets for name in target_condition(target)[1]}
     with workspace(Path(config.out), run_id) as work:
         with watch.stage("read"):
             prepared = prepare(
                 config,
-                given,
+                opened.given,
                 as_of,
                 work=work,
                 executor=executor,
@@ -98,7 +101,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
             as_of=as_of,
             learnt_from=tuple(sorted(learning_hashes(config).items())),
             spec=spec,
-            user_dtype=given.user_dtype,
+            user_dtype=opened.given.user_dtype,
             rfm_edges=scales.rfm_edges,
             segment_map=config.rfm.segment_map,
             engagement_full_at=scales.engagement_full_at,
@@ -107,6 +110,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
             cluster_curve=() if clustered is None else clustered.curve,
             models=tuple(result for result in learnt if isinstance(result, TrainedModel)),
         )
+        check_unchanged(opened)
         folder = write_bundle(bundle, work / "bundle", Path(config.out))
     counts = {
         "rows": row_counts(prepared, matrices),
@@ -135,13 +139,14 @@ def score_run(
         config: The configuration.
         as_of: First day that is not used.
         executor: Where the tasks run.
-        bundle: Folder of the bundle; the current one of the output root when None.
+        bundle: Folder of the bundle; when None, the latest one of the output root that was fitted on or before `as_of`
+            with this configuration, however old.
         progress: Told how far each stage is.
 
     Raises:
         ConfigError: No bundle, one fitted with another configuration or later, or names that do not exist.
         DataError: The log cannot be used.
-        IntegrityError: The bundle is damaged, or rows do not add up.
+        IntegrityError: The bundle is damaged, the input was changed during the run, or rows do not add up.
         ConflictError: Another run is writing to the same output.
     """
     watch = Stopwatch()
@@ -149,24 +154,31 @@ def score_run(
     folder = bundle or current_bundle(out)
     if folder is None:
         raise ConfigError(f"nothing was fitted yet under {out}", code="bundle-missing", hint="Run `tamis fit` first.")
+    opened = open_run(config)
+    if bundle is None:
+        # When none fits, the current one says why.
+        folder = find_bundle(out, as_of, _conditions(opened)) or folder
+    return _score(opened, as_of, folder, executor, progress, watch)
+
+
+def _score(
+    opened: Opened, as_of: date, folder: Path, executor: Executor, progress: Progress | None, watch: Stopwatch
+) -> RunRecord:
+    config, out = opened.config, Path(opened.config.out)
     fitted = load_bundle(folder)
-    _check_bundle(config, fitted, folder, as_of)
-    contacts = check_attributes(fitted, _check_names(config))
+    check_bundle(fitted, folder, as_of, learning_hashes(config))
+    contacts = check_attributes(fitted, opened.contacts)
     _check_rules(config, fitted.spec, contacts)
-    given = open_input(config)
-    check_user_ids(fitted, given.user_dtype)
-    fingerprints = {
-        "config": config_hash(config),
-        "input": input_fingerprint(config, given),
-        "bundle": folder.name,
-    }
+    check_user_ids(fitted, opened.given.user_dtype)
+    identity = bundle_id(folder)
+    fingerprints = {**opened.fingerprints, "bundle": identity}
     run_id = run_identity("score", as_of, fingerprints)
     with workspace(out, run_id) as work:
         rejects = table_folder(work, "rejects", as_of)
         with watch.stage("read"):
             prepared = prepare(
                 config,
-                given,
+                opened.given,
                 as_of,
                 work=work,
                 executor=executor,
@@ -205,8 +217,9 @@ def score_run(
         }
         tables = table_records(prepared, buckets, as_of)
         check_tables(tables, counts["users"])
+        check_unchanged(opened)
         with watch.stage("publish"):
-            manifest = Manifest(run_id, as_of, folder.name, fingerprints, counts, tables)
+            manifest = Manifest(run_id, as_of, identity, fingerprints, counts, tables)
             publish(work, out, manifest)
     summaries = {table.name: TableSummary.of(table, str(out)) for table in tables}
     return RunRecord(run_id, as_of, counts, watch.timings(), summaries, str(folder))
@@ -216,13 +229,18 @@ def run(config: Config, as_of: date, *, executor: Executor, progress: Progress |
     """Fit when there is no bundle that fits the configuration and the date, then score.
 
     The latest bundle is used that was fitted on or before `as_of`, less than `refit_after_days` earlier, with the same
-    configuration; so a back-fill finds the bundle of its time again.
+    configuration and the same types of user ids and contacts; so a back-fill finds the bundle of its time again.
+
+    Raises:
+        TamisError: As `fit_run` and `score_run`.
     """
-    folder = find_bundle(Path(config.out), as_of, config.refit_after_days, learning_hashes(config))
-    fit = fit_run(config, as_of, executor=executor, progress=progress) if folder is None else None
-    scored = score_run(config, as_of, executor=executor, bundle=folder, progress=progress)
-    if fit is None:
-        return scored
+    watch = Stopwatch()
+    opened = open_run(config)
+    folder = find_bundle(Path(config.out), as_of, _conditions(opened), config.refit_after_days)
+    if folder is not None:
+        return _score(opened, as_of, folder, executor, progress, watch)
+    fit = _fit(opened, as_of, executor, progress, Stopwatch())
+    scored = _score(opened, as_of, Path(str(fit.bundle)), executor, progress, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
     counts = {**scored.counts, "models": fit.counts["models"]}
     return replace(scored, counts=counts, timings={**timings, **scored.timings})
@@ -241,16 +259,17 @@ def check_run(
 
     Raises:
         ConfigError: The configuration names what does not exist.
-        DataError: The log cannot be used.
+        DataError: The log cannot be used, or is too short for a target as of `as_of`.
     """
     watch = Stopwatch()
     day = as_of or date.max - timedelta(days=1)
-    contacts = _check_names(config)
-    given = open_input(config)
+    opened = open_run(config)
     with watch.stage("read"):
-        total, types = count_rows(config, given, day, executor=executor, progress=progress)
+        total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
     priced = frozenset(count.event_type for count in total.types if count.priced)
-    _check_rules(config, feature_spec(config, types, priced), contacts)
+    _check_rules(config, feature_spec(config, types, priced), opened.contacts)
+    if as_of is not None:
+        check_history(config.targets, total.first_day or 0, day_number(as_of))
     counts = {
         "rows": {
             "read": rows_read(total),
@@ -261,22 +280,7 @@ def check_run(
         },
         **ingest_counts(total),
     }
-    fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
-    return RunRecord(run_identity("check", day, fingerprints), as_of, counts, watch.timings())
-
-
-def _check_names(config: Config) -> dict[str, pl.DataType]:
-    """Everything that can be checked before the log is opened; the contact attributes and their types."""
-    check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
-    if config.segment_fallback == "rfm" and config.events.purchase is None:
-        raise ConfigError(
-            "segment_fallback is 'rfm', but events.purchase names no event type to score",
-            code="segment-fallback",
-            hint="Name the purchases in events.purchase, or set segment_fallback to the name of a segment.",
-        )
-    for target in config.targets:
-        target_condition(target)
-    return {} if config.contacts is None else contact_schema(config.contacts)[1]
+    return RunRecord(run_identity("check", day, opened.fingerprints), as_of, counts, watch.timings())
 
 
 def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
@@ -286,22 +290,6 @@ def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.Da
     compile_rules(config.segments, rule_schema(spec, scores, contacts))
 
 
-def _differences(config: Config, bundle: Bundle) -> list[str]:
-    then, now = dict(bundle.learnt_from), learning_hashes(config)
-    return [section for section in now if then.get(section) != now[section]]
-
-
-def _check_bundle(config: Config, bundle: Bundle, folder: Path, as_of: date) -> None:
-    differences = _differences(config, bundle)
-    if differences:
-        raise ConfigError(
-            f"the bundle {folder} was fitted with another configuration: {', '.join(differences)} differ",
-            code="bundle-other-configuration",
-            hint="Run `tamis fit`, or `tamis run`, which fits when it has to.",
-        )
-    if bundle.as_of > as_of:
-        raise ConfigError(
-            f"the bundle {folder} was fitted as of {bundle.as_of}, after {as_of}: it has seen the future of that date",
-            code="bundle-later",
-            hint=f"Fit as of {as_of} or earlier, or name an older bundle with --bundle.",
-        )
+def _conditions(opened: Opened) -> Conditions:
+    contacts = {name: str(dtype) for name, dtype in opened.contacts.items()}
+    return Conditions(learning_hashes(opened.config), opened.given.user_dtype, contacts)

@@ -1,42 +1,47 @@
-"""The first stage of every run: find the files, check them, read them into parts, and account for every row."""
+"""The first stage of every run: find the files, check them, and read them into parts, or only count their rows."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-import polars as pl
-
 from engine.config import Config, Source
-from engine.errors import ConfigError, DataError
-from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
-from engine.events.files import find_files, hive_values
-from engine.events.ingest import (
-    EXAMPLES,
-    IngestRecord,
-    IngestTask,
-    TypeCount,
-    first_examples,
-    ingest,
-    reading,
-    scan,
-    source_mapping,
+from engine.errors import DataError
+from engine.events.checks import (
+    add_records,
+    check_all_read,
+    check_rejects,
+    check_some_passed,
+    check_types,
+    missing_types,
+    rows_read,
 )
+from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
+from engine.events.discover import DiscoverTask, discover_types
+from engine.events.files import find_files, hive_values
+from engine.events.ingest import IngestRecord, IngestTask, ingest
 from engine.events.probe import Footer, read_footers
+from engine.events.read import reading, scan, source_mapping
 from engine.execution.plan import plan_buckets, plan_pieces
 from engine.execution.protocol import Executor
 from engine.features.windows import midnight_us
 from engine.identity import run_mark
 from engine.progress import Progress, track
 from engine.rollups.bucket import KeyRange, key_ranges
-from engine.suggest import did_you_mean
 
-_MAX_DISCOVERED_TYPES = 200
-_TYPE = "__type"
+__all__ = [
+    "Input",
+    "Prepared",
+    "count_rows",
+    "input_fingerprint",
+    "line_sources",
+    "open_input",
+    "prepare",
+    "rows_read",
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def open_input(config: Config) -> Input:
     Raises:
         ConfigError: A path without files.
         DataError: Unreadable files, schemas that do not fit the mapping, user ids of different types.
+        TransientError: Storage that does not answer.
     """
     files = [
         (index, file) for index, source in enumerate(config.sources) for file in find_files(source.name, source.path)
@@ -123,31 +129,6 @@ def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
         return str(source_mapping(source, scan(str(footer.file)), currency_digits).user_dtype)
 
 
-def discover_types(config: Config, given: Input) -> tuple[str, ...]:
-    """The distinct event types of the log, sorted.
-
-    Raises:
-        DataError: So many that the mapping is probably wrong.
-    """
-    found: set[str] = set()
-    for index, footer in given.footers:
-        source = config.sources[index]
-        with reading(f"source {source.name!r}", str(footer.file)):
-            frame = scan(str(footer.file))
-            mapping = source_mapping(source, frame, config.currency_digits)
-            # Beside a column, a constant has as many rows as there are.
-            typed = frame.filter(mapping.keep).with_columns(mapping.canonical["event_type"].alias(_TYPE))
-            names = typed.select(pl.col(_TYPE).unique()).collect()[_TYPE]
-            found.update(name for name in names if name)
-    if len(found) > _MAX_DISCOVERED_TYPES:
-        raise DataError(
-            f"the log has {len(found)} different event types, such as {', '.join(repr(n) for n in sorted(found)[:5])}",
-            code="event-types-too-many",
-            hint="Check columns.event_type, or list the types to use in events.types.",
-        )
-    return tuple(sorted(found))
-
-
 def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     config: Config,
     given: Input,
@@ -176,32 +157,11 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     Raises:
         ConfigError: The data has no event of a configured type.
         DataError: Unreadable files, too many rejects, no events.
+        IntegrityError: Files that changed since `open_input`.
     """
-    types = types or config.events.types or discover_types(config, given)
-    as_of_us = midnight_us(as_of, config.timezone)
-    pieces = plan_pieces(given.footers, config.execution.rows_per_task)
-    tasks = [
-        IngestTask(
-            index=index,
-            sources=config.sources,
-            pieces=batch,
-            types=types,
-            extras=extras,
-            timezone=config.timezone,
-            currency_digits=config.currency_digits,
-            as_of_us=as_of_us,
-            part=str(work / f"events-{index:05d}.parquet"),
-            rejects=None if rejects is None else str(rejects),
-            staging=str(work),
-            mark=run_mark(work.name),
-        )
-        for index, batch in enumerate(pieces)
-    ]
-    records = executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks)))
-    total = add_records(records)
-    check_rejects(config, total)
-    check_types(config, total, types)
-    check_some_passed(total)
+    types = types or _types_in_use(config, given, as_of, executor, progress)
+    tasks = _ingest_tasks(config, given, as_of, types, work=work, extras=extras, rejects=rejects)
+    records, total = _ingest(config, given, types, tasks, executor, progress)
     contacts = None
     if config.contacts is not None:
         [contacts] = executor.map(
@@ -211,7 +171,7 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
         )
     buckets = key_ranges(plan_buckets(given.rows, config.execution.rows_per_task))
     parts = tuple(record.part for record in records if record.part is not None)
-    return Prepared(parts, contacts, tuple(buckets), total, types, as_of_us)
+    return Prepared(parts, contacts, tuple(buckets), total, types, midnight_us(as_of, config.timezone))
 
 
 def count_rows(
@@ -222,34 +182,75 @@ def count_rows(
     Raises:
         ConfigError: The data has no event of a configured type.
         DataError: Unreadable files, too many rejects, no events, contacts that are repeated.
+        IntegrityError: Files that changed since `open_input`.
     """
-    types = config.events.types or discover_types(config, given)
-    as_of_us = midnight_us(as_of, config.timezone)
-    pieces = plan_pieces(given.footers, config.execution.rows_per_task)
-    tasks = [
-        IngestTask(
-            index=index,
-            sources=config.sources,
-            pieces=batch,
-            types=types,
-            extras=(),
-            timezone=config.timezone,
-            currency_digits=config.currency_digits,
-            as_of_us=as_of_us,
-            part=None,
-            rejects=None,
-            staging=None,
-            mark="",
-        )
-        for index, batch in enumerate(pieces)
-    ]
-    total = add_records(executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks))))
-    check_rejects(config, total)
-    check_types(config, total, types)
-    check_some_passed(total)
+    types = _types_in_use(config, given, as_of, executor, progress)
+    tasks = _ingest_tasks(config, given, as_of, types)
+    _, total = _ingest(config, given, types, tasks, executor, progress)
     if config.contacts is not None:
         executor.map(read_contacts, [ContactsTask(config.contacts, None)])
     return total, types
+
+
+def _types_in_use(
+    config: Config, given: Input, as_of: date, executor: Executor, progress: Progress | None
+) -> tuple[str, ...]:
+    """The configured event types, else those that the log has before `as_of`."""
+    if config.events.types:
+        return config.events.types
+    tasks = [
+        DiscoverTask(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
+        for pieces in plan_pieces(given.footers, config.execution.rows_per_task)
+    ]
+    return discover_types(tasks, executor=executor, on_done=track(progress, "find event types", len(tasks)))
+
+
+def _ingest_tasks(
+    config: Config,
+    given: Input,
+    as_of: date,
+    types: tuple[str, ...],
+    *,
+    work: Path | None = None,
+    extras: tuple[str, ...] = (),
+    rejects: Path | None = None,
+) -> list[IngestTask]:
+    """Tasks that read the whole log once; they write parts under `work`, or nothing."""
+    return [
+        IngestTask(
+            index=index,
+            sources=config.sources,
+            pieces=pieces,
+            types=types,
+            extras=extras,
+            timezone=config.timezone,
+            currency_digits=config.currency_digits,
+            as_of_us=midnight_us(as_of, config.timezone),
+            part=None if work is None else str(work / f"events-{index:05d}.parquet"),
+            rejects=None if rejects is None else str(rejects),
+            staging=None if work is None else str(work),
+            mark="" if work is None else run_mark(work.name),
+        )
+        for index, pieces in enumerate(plan_pieces(given.footers, config.execution.rows_per_task))
+    ]
+
+
+def _ingest(
+    config: Config,
+    given: Input,
+    types: tuple[str, ...],
+    tasks: list[IngestTask],
+    executor: Executor,
+    progress: Progress | None,
+) -> tuple[list[IngestRecord], IngestRecord]:
+    """The record of each task and their sum, which passed every check."""
+    records = executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks)))
+    total = add_records(records)
+    check_all_read(total, given.rows)
+    check_rejects(config, total)
+    check_types(config, total, types)
+    check_some_passed(total, types)
+    return records, replace(total, missing_types=missing_types(total, types))
 
 
 def input_fingerprint(config: Config, given: Input) -> str:
@@ -259,109 +260,3 @@ def input_fingerprint(config: Config, given: Input) -> str:
         files += [("contacts", file) for file in find_files("contacts", config.contacts.path)]
     lines = (f"{name}\0{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for name, file in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def add_records(records: Iterable[IngestRecord]) -> IngestRecord:
-    """The sum of ingest records."""
-    read: Counter[str] = Counter()
-    rejected: Counter[tuple[str, str]] = Counter()
-    total = IngestRecord()
-    merged: dict[tuple[str, str], tuple[int, int, int]] = {}
-    for record in records:
-        read.update(record.read)
-        rejected.update(record.rejected)
-        days = [day for day in (total.first_day, record.first_day) if day is not None]
-        total = replace(
-            total,
-            left_out=total.left_out + record.left_out,
-            after_as_of=total.after_as_of + record.after_as_of,
-            passed=total.passed + record.passed,
-            examples=first_examples((*total.examples, *record.examples)),
-            reject_files=(*total.reject_files, *record.reject_files),
-            first_day=min(days, default=None),
-        )
-        for count in record.types:
-            key = (count.source, count.event_type)
-            rows, priced, future = merged.get(key, (0, 0, 0))
-            merged[key] = (rows + count.rows, priced + count.priced, future + count.after_as_of)
-    types = tuple(TypeCount(*key, *values) for key, values in sorted(merged.items()))
-    return replace(total, read=dict(read), rejected=dict(rejected), types=types)
-
-
-def rows_read(total: IngestRecord) -> int:
-    """Rows of all sources."""
-    return sum(total.read.values())
-
-
-def check_types(config: Config, total: IngestRecord, types: tuple[str, ...]) -> None:
-    """Stop when the configuration names an event type that no row has.
-
-    Raises:
-        ConfigError: The names, where they stand, and the nearest ones in the data.
-    """
-    rows: Counter[str] = Counter()
-    for count in total.types:
-        rows[count.event_type] += count.rows
-    events = config.events
-    named = [("events.types", name) for name in events.types]
-    named += [
-        (f"events.{role}", name) for role in ("purchase", "send", "open", "click") if (name := getattr(events, role))
-    ]
-    named += [("engagement.weights", name) for name in config.engagement.weights]
-    named += [(f"targets.{target.name}.event", target.event) for target in config.targets]
-    unknown = [
-        f"  {key}: no row has the event type {name!r}{did_you_mean(name, rows)}"
-        for key, name in named
-        if not rows[name]
-    ]
-    unknown += [
-        f"  {key}: {name!r} is not listed in events.types" for key, name in named if rows[name] and name not in types
-    ]
-    if unknown:
-        found = ", ".join(f"{name} ({count:,})" for name, count in rows.most_common(20))
-        raise ConfigError(
-            "event types of the configuration that the data does not have\n" + "\n".join(unknown),
-            code="event-type-unknown",
-            hint=f"The data has: {found or 'no event at all'}.",
-        )
-
-
-def check_rejects(config: Config, total: IngestRecord) -> None:
-    """Stop when a source has more rejected rows than allowed.
-
-    Raises:
-        DataError: Counts per rule and where the first such rows are.
-    """
-    limit = config.checks.max_reject_share
-    lines = []
-    failing = set()
-    for source, rows in total.read.items():
-        rules = {rule: count for (name, rule), count in total.rejected.items() if name == source}
-        rejected = sum(rules.values())
-        if rejected and rejected / rows > limit:
-            failing.add(source)
-            listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items()))
-            lines.append(f"  source {source!r}: {rejected:,} of {rows:,} rows ({rejected / rows:.2%}): {listed}")
-    if lines:
-        examples = [example for example in total.examples if example.source in failing][:EXAMPLES]
-        places = "; ".join(f"{example.file} row {example.row} ({example.rule})" for example in examples)
-        raise DataError(
-            f"more than {limit:.2%} of the rows are rejected\n" + "\n".join(lines) + f"\n  first: {places}",
-            code="rejects-too-many",
-            hint="Mend the mapping, leave such rows out with the source's `where`, or raise checks.max_reject_share.",
-        )
-
-
-def check_some_passed(total: IngestRecord) -> None:
-    """Stop when nothing is left to work with.
-
-    Raises:
-        DataError: What became of the rows.
-    """
-    if not total.passed:
-        raise DataError(
-            f"no event before as_of: {rows_read(total)} rows were read, {total.left_out} left out, "
-            f"{sum(total.rejected.values())} rejected, {total.after_as_of} at or after as_of",
-            code="events-empty",
-            hint="Check --as-of, the source's `where` and events.types.",
-        )

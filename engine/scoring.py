@@ -5,7 +5,7 @@ In: parts of the log, the contacts and a bundle. Out: staged Parquet files of ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -19,16 +19,17 @@ from engine.config import Segment
 from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR, build_features
 from engine.features.catalogue import catalogue
-from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
-from engine.learning import rfm_columns
 from engine.propensity.predict import load_scorer, predict
 from engine.rollups.bucket import KeyRange, load_bucket
 from engine.rollups.daily import daily_partials
+from engine.schemas import bundle_schema, rule_schema, segment_columns
 from engine.segments.assign import assign_segments
 from engine.segments.rfm_maps import segment_of
+from engine.segments.rfm_scores import rfm_columns
 from engine.segments.rfm_scores import score as rfm_score
 from engine.segments.rules import compile_rules
+from engine.stable_math import log1p
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
@@ -159,7 +160,7 @@ def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataF
         threads: Threads LightGBM may use.
     """
     points = features["engagement_points"].to_numpy()
-    scaled = np.minimum(100.0, 100.0 * np.log1p(points) / np.log1p(bundle.engagement_full_at))
+    scaled = np.minimum(100.0, 100.0 * log1p(points) / log1p(bundle.engagement_full_at))
     columns = [pl.Series("engagement_score", scaled).round(2)]
     if bundle.rfm_edges is not None:
         scores = rfm_score(rfm_columns(features), bundle.rfm_edges)
@@ -173,28 +174,6 @@ def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataF
         scorer = load_scorer(model.text, model.spec)
         columns.append(pl.Series(f"propensity_{model.spec.target.name}", predict(features, scorer, threads)))
     return features.with_columns(columns)
-
-
-def score_schema(spec: FeatureSpec, targets: Iterable[str], *, clustered: bool) -> dict[str, pl.DataType]:
-    """Name and type of every score column."""
-    schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
-    if spec.purchase is not None:
-        schema |= {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8(), "rfm_segment": pl.String()}
-    if clustered:
-        schema |= {"cluster": pl.Int32(), "cluster_distance": pl.Float64()}
-    return schema | {f"propensity_{target}": pl.Float64() for target in targets}
-
-
-def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
-    """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
-    names = (model.spec.target.name for model in bundle.models)
-    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None)
-
-
-def segment_columns(bundle: Bundle) -> tuple[str, ...]:
-    """Columns of the `segments` table beside `user_id` and the partition key."""
-    rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
-    return (*rfm, *(name for name in bundle_schema(bundle) if name != "cluster_distance"))
 
 
 def check_attributes(bundle: Bundle, contacts: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
@@ -229,13 +208,6 @@ def check_user_ids(bundle: Bundle, user_dtype: str) -> None:
             code="bundle-user-id-type",
             hint="Run `tamis fit` on these events.",
         )
-
-
-def rule_schema(
-    spec: FeatureSpec, scores: Mapping[str, pl.DataType], contacts: Mapping[str, pl.DataType]
-) -> dict[str, pl.DataType]:
-    """What a segment's rule may use: features, scores and contact attributes."""
-    return {**{feature.name: feature.dtype for feature in catalogue(spec)}, **scores, **contacts}
 
 
 def _event_counts(events: pl.DataFrame, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:

@@ -20,7 +20,7 @@ def join_contacts(
         keys: The bucket's range.
         columns: The attributes to add.
     """
-    if contacts is None or not columns:
+    if contacts is None:
         return users, 0
     attributes = (
         pl.scan_parquet(contacts, glob=False, hive_partitioning=False)

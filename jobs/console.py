@@ -20,6 +20,9 @@ from engine.errors import ConfigError, ExitCode, ResourceError, TamisError
 
 # C0 and C1 controls but tab and newline, and the marks that reorder text: names come from data, and data may hold them.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NUMBER = re.compile(r"–|-?\d[\d,]*(\.\d+)?( ?(%|k?B|[MG]B))?")
+# How Typer says it of an option with choices.
+_NOT_A_CHOICE = re.compile(r"(?:Value error, )?('[^']*') is not one of ((?:'[^']*'(?:, )?)+)\.?")
 _RED = "\x1b[31m"
 _DIM = "\x1b[2m"
 _RESET = "\x1b[0m"
@@ -72,7 +75,8 @@ def print_json(value: Mapping[str, object]) -> None:
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Aligned columns on stdout; numbers to the right, with separators of thousands."""
     cells = [[_cell(value) for value in row] for row in rows]
-    right = [all(isinstance(row[i], int | float) for row in rows) and bool(rows) for i in range(len(headers))]
+    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
+    right[0] = right[0] and not any(isinstance(row[0], str) for row in rows)
     widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
     for line in [list(headers), *cells]:
         padded = (
@@ -80,6 +84,11 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
             for text, width, to_right in zip(line, widths, right, strict=True)
         )
         write(sys.stdout, "  ".join(padded).rstrip())
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `1,200 files`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -108,7 +117,8 @@ def _diagnosis(error: BaseException) -> tuple[ExitCode, str, str, str]:
         case TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context is not None else "tamis"
-            return ExitCode.USAGE, "usage", error.format_message(), f"See: {command} --help"
+            message = _NOT_A_CHOICE.sub(r"expected one of \2, got \1", error.format_message())
+            return ExitCode.USAGE, "usage", message, f"See: {command} --help"
         case KeyboardInterrupt():
             hint = "The published tables are untouched; the same command starts again."
             return ExitCode.INTERRUPTED, "interrupted", "interrupted", hint
@@ -160,6 +170,11 @@ def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _coloured(stream: TextIO, colour: str, text: str) -> str:
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
     return text if plain else f"{colour}{text}{_RESET}"
+
+
+def _is_number(value: object) -> bool:
+    """Whether a cell is a number, or the text of one (`24.5%`, `1,234.50`; `–` where there is none)."""
+    return isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)
 
 
 def _cell(value: object) -> str:

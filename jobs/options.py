@@ -14,7 +14,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help
 AsOf = Annotated[
     str,
     typer.Option(
-        "--as-of", metavar="YYYY-MM-DD", help="The day of the run; events at or after its midnight count not."
+        "--as-of", metavar="YYYY-MM-DD", help="The day of the run; events at or after its midnight do not count."
     ),
 ]
 OptionalAsOf = Annotated[
@@ -39,7 +39,9 @@ AsJson = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=_OUTPUT)]
 Bundle = Annotated[
     Path | None,
-    typer.Option("--bundle", metavar="DIR", help="The bundle to score with; the newest one when not given."),
+    typer.Option(
+        "--bundle", metavar="DIR", help="The bundle to score with; the latest that fits the day when not given."
+    ),
 ]
 
 DEFAULT_CONFIG = Path("tamis.toml")

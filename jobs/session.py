@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import print_json, print_table, shown_path, write
+from jobs.console import print_json
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -91,68 +91,12 @@ def parse_day(text: str) -> date:
 
 
 def show_record(record: RunRecord, *, as_json: bool, quiet: bool) -> None:
-    """Print what a run did: one JSON object, or a summary for people."""
+    """Print what a run did: one JSON object, or a summary for people; its warnings go to stderr."""
+    from jobs.summary import print_summary, print_warnings
+
+    if not quiet:
+        print_warnings(record)
     if as_json:
         print_json(record.to_dict())
-        return
-    if not quiet:
+    elif not quiet:
         print_summary(record)
-
-
-def print_summary(record: RunRecord) -> None:
-    """The counts, the tables with their sizes and the time, on stdout."""
-    import sys
-
-    answer = record.to_dict()
-    write(sys.stdout, f"run {answer['run_id']}" + (f" as of {answer['as_of']}" if answer["as_of"] else ""))
-    counts, tables, timings = answer["counts"], answer["tables"], answer["timings"]
-    groups = {name: group for name, group in counts.items() if _is_grouped(group)}
-    plain = {name: value for name, value in counts.items() if name not in groups}
-    if plain:
-        write(sys.stdout, "")
-        print_table(("count", ""), list(_flat(plain)))
-    for name, group in groups.items():
-        write(sys.stdout, "")
-        _print_group(name, group)
-    if tables:
-        write(sys.stdout, "")
-        rows = [
-            (name, table["rows"], table["files"], _size(table["bytes"]), shown_path(table["path"]))
-            for name, table in tables.items()
-        ]
-        print_table(("table", "rows", "files", "size", "path"), rows)
-    if answer["bundle"]:
-        write(sys.stdout, f"\nbundle {shown_path(answer['bundle'])}")
-    if timings:
-        listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _flat(timings))
-        write(sys.stdout, f"\ntime   {listed}")
-
-
-def _is_grouped(value: object) -> bool:
-    """Whether a count is a table: the same numbers for each of several names."""
-    return isinstance(value, dict) and bool(value) and all(isinstance(inner, dict) for inner in value.values())
-
-
-def _print_group(name: str, group: dict[str, dict[str, object]]) -> None:
-    columns = list(dict.fromkeys(key for inner in group.values() for key in inner))
-    shown = [key for key in columns if not any(isinstance(inner.get(key), list | dict) for inner in group.values())]
-    rows = [(member, *(inner.get(key, "") for key in shown)) for member, inner in group.items()]
-    print_table((name, *(key.replace("_", " ") for key in shown)), rows)
-
-
-def _flat(values: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested counts as rows: `rows.kept`."""
-    if not isinstance(values, dict):
-        yield prefix, values
-        return
-    for key, value in values.items():
-        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

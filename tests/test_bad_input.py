@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -195,6 +196,13 @@ CASES = {
     "no file matches the glob": Case(
         nothing, "input-no-files", ("/shop/*.csv",), 2, change=('path = "shop"', 'path = "shop/*.csv"')
     ),
+    "a remote path": Case(
+        nothing,
+        "input-remote",
+        ("'s3://bucket/shop/*.parquet'", "not supported yet"),
+        2,
+        change=('path = "shop"', 'path = "s3://bucket/shop/*.parquet"'),
+    ),
     "an empty file": Case(one_file(lambda _: b""), "input-unreadable", ("shop/1.parquet", "empty (0 bytes)")),
     "a truncated file": Case(one_file(lambda whole: whole[:-20]), "input-unreadable", ("shop/1.parquet", "truncated")),
     "a text file": Case(one_file(lambda _: b"a,b\n1,2\n" * 9), "input-unreadable", ("shop/1.parquet", "not a Parquet")),
@@ -259,8 +267,15 @@ CASES = {
     "all lines after as_of": Case(
         frame_with(at=pl.col("at") + timedelta(days=400)),
         "events-empty",
-        ("120 after_as_of", "0 kept"),
+        ("120 at or after as_of",),
         change=('path = "shop"', 'path = "shop"\nsame_id = "lines"'),
+    ),
+    "all orders after as_of": Case(
+        frame_with(at=pl.col("at") + timedelta(days=400)),
+        "events-empty",
+        ("120 at or after as_of",),
+        change=('path = "shop"', 'path = "shop"\nsame_id = "lines"'),
+        arguments=("--set", 'events.types=["purchase", "visit"]'),
     ),
     "an empty log": Case(
         lambda folder: write_shop(folder, shop().clear()), "event-type-unknown", ("no event at all",), 2
@@ -274,6 +289,14 @@ CASES = {
     ),
     "an unknown event type": Case(
         frame_with(kind=pl.lit("purchases")), "event-type-unknown", ("events.purchase", "did you mean 'purchases'?"), 2
+    ),
+    "an event type of the future": Case(
+        frame_with(
+            at=pl.when(pl.col("kind") == "purchase").then(datetime(2026, 3, 1, tzinfo=UTC)).otherwise(pl.col("at"))
+        ),
+        "event-type-unknown",
+        ("events.purchase: every row of the event type 'purchase' is at or after as_of", "visit (60)"),
+        2,
     ),
     "no purchases for the RFM segments": Case(
         nothing, "segment-fallback", ("events.purchase", "segment_fallback"), 2, change=('purchase = "purchase"\n', "")
@@ -335,6 +358,9 @@ CASES = {
         "contacts-columns",
         ("'segment'",),
         toml=CONTACTS,
+    ),
+    "contacts with the name of a partition": Case(
+        lambda folder: write_contacts(folder, as_of=[1] * 12), "contacts-columns", ("'as_of'",), toml=CONTACTS
     ),
     "contacts that cannot be read": Case(
         unreadable_contacts,
@@ -433,17 +459,16 @@ def test_a_few_bad_rows_are_counted_and_told(folder: Path) -> None:
         {"customer": "Zoé 1", "kind": "visit", "at": START + timedelta(days=300), "order": None, "total": None},
     ]
     write_shop(folder, pl.concat([shop(), pl.DataFrame(bad, schema=shop().schema)]))
-    result = CliRunner().invoke(app, ["run", "--as-of", "2026-02-01"])
+    result = tamis("run", "--as-of", "2026-02-01", "--json")
     assert result.exit_code == 0, result.stderr
-    shown = {line.split()[0]: line.split()[-1] for line in result.stdout.splitlines() if line.startswith("rows.")}
-    assert shown == {
-        "rows.read": "122",
-        "rows.left_out": "0",
-        "rows.rejected": "1",
-        "rows.duplicate": "0",
-        "rows.merged": "0",
-        "rows.after_as_of": "1",
-        "rows.kept": "120",
+    assert json.loads(result.stdout)["counts"]["rows"] == {
+        "read": 122,
+        "left_out": 0,
+        "rejected": 1,
+        "duplicate": 0,
+        "merged": 0,
+        "after_as_of": 1,
+        "kept": 120,
     }
     rejects = read(folder, "rejects")
     assert rejects.select("file", "row", "rule").rows() == [(str(folder / "shop" / "2.parquet"), 38, "user_id_missing")]

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from engine import bundle as bundle_module
-from engine.bundle import Bundle, bundle_files, current_bundle, load_bundle, write_bundle
-from engine.config import Config
+from engine.bundle import Bundle, bundle_files, bundle_id, load_bundle
+from engine.bundle_store import write_bundle
 from engine.errors import ConfigError, IntegrityError
 from engine.execution.local import LocalExecutor
-from engine.pipeline import fit_run, run, score_run
-from engine.tables.layout import bundles_folder
+from engine.pipeline import fit_run
 from tests.samples import AS_OF, configuration, files, write_sample
 
 
@@ -50,7 +50,6 @@ def test_what_is_written_is_what_is_read(change: Callable[[Bundle], Bundle], bun
     original = change(bundle)
     folder = write_bundle(original, tmp_path / "staging", tmp_path / "out")
     assert load_bundle(folder) == original
-    assert current_bundle(tmp_path / "out") == folder
     assert bundle_files(load_bundle(folder)) == {name: data.decode() for name, data in files(folder).items()}
 
 
@@ -63,7 +62,7 @@ def test_the_files_of_a_bundle_and_its_name(written: Path, bundle: Bundle) -> No
         "targets/buys/model.txt",
     ]
     listing = (written / "files.json").read_bytes()
-    assert written.name == hashlib.sha256(listing).hexdigest()[:12]
+    assert written.name == bundle_id(written) == hashlib.sha256(listing).hexdigest()[:12]
     for name, checksum in json.loads(listing).items():
         assert hashlib.sha256((written / name).read_bytes()).hexdigest() == checksum
     meta = json.loads((written / "bundle.json").read_text())
@@ -76,17 +75,6 @@ def test_the_files_of_a_bundle_and_its_name(written: Path, bundle: Bundle) -> No
 def test_the_same_bundle_has_the_same_bytes_in_another_place(written: Path, fitted: Path) -> None:
     assert files(written) == files(fitted)
     assert written.name == fitted.name
-
-
-def test_writing_a_bundle_again_keeps_its_files_and_makes_it_current(bundle: Bundle, written: Path) -> None:
-    out = written.parent.parent
-    before = {path: path.stat().st_mtime_ns for path in written.rglob("*")}
-    other = write_bundle(replace(bundle, engagement_full_at=99), out.parent / "other", out)
-    assert other != written
-    assert current_bundle(out) == other
-    assert write_bundle(bundle, out.parent / "again", out) == written
-    assert current_bundle(out) == written
-    assert {path: path.stat().st_mtime_ns for path in written.rglob("*")} == before
 
 
 def damage_model(folder: Path) -> None:
@@ -122,17 +110,6 @@ def test_a_damaged_bundle_is_refused_with_the_file_named(
     assert named in caught.value.message
     assert str(written) in caught.value.message
     assert "tamis fit" in caught.value.hint
-
-
-@pytest.mark.parametrize(("damage", "named"), DAMAGES)
-def test_fit_puts_a_whole_bundle_in_the_place_of_a_damaged_one(
-    damage: Callable[[Path], object], named: str, written: Path, bundle: Bundle
-) -> None:
-    damage(written)
-    out = written.parent.parent
-    assert write_bundle(bundle, out.parent / "again", out) == written
-    assert load_bundle(written) == bundle
-    assert [path.name for path in bundles_folder(out).iterdir() if path.is_dir()] == [written.name]
 
 
 def resigned(folder: Path, change: Callable[[dict[str, object]], object]) -> Path:
@@ -175,113 +152,41 @@ def test_a_minor_version_of_a_library_may_differ(written: Path) -> None:
 
 
 def test_there_is_no_bundle_where_none_was_written(tmp_path: Path) -> None:
-    assert current_bundle(tmp_path) is None
     with pytest.raises(ConfigError) as caught:
         load_bundle(tmp_path / "nowhere")
     assert caught.value.code == "bundle-missing"
     assert str(tmp_path / "nowhere") in caught.value.message
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'"x"', b"\xff", b'{"bundle": '])
-def test_a_damaged_pointer_is_refused(content: bytes, written: Path) -> None:
-    pointer = written.parent / "current"
-    pointer.write_bytes(content)
-    with pytest.raises(IntegrityError) as caught:
-        current_bundle(written.parent.parent)
-    assert caught.value.code == "bundle-pointer"
-    assert str(pointer) in caught.value.message
+def test_the_id_of_a_bundle_is_what_is_in_it(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bundle_id(written)
+    written.rename(tmp_path / "prod")
+    monkeypatch.chdir(tmp_path / "prod")
+    assert bundle_id(Path()) == bundle_id(tmp_path / "prod") == before
+    Path("files.json").write_bytes(Path("files.json").read_bytes() + b" ")
+    assert bundle_id(Path()) != before
 
 
-@pytest.mark.parametrize(
-    ("step", "after"), [("durable_text", 0), ("durable_text", 1), ("disk.rename", 0), ("durable_json", 0)]
-)
-def test_a_write_that_is_cut_short_leaves_the_bundle_before_it_current(
-    step: str, after: int, bundle: Bundle, written: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = written.parent.parent
-    module = bundle_module.disk if "." in step else bundle_module
-    name = step.rpartition(".")[2]
-    real, calls = getattr(module, name), []
-
-    def stop(*arguments: object) -> object:
-        calls.append(arguments)
-        if len(calls) > after:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    newer = replace(bundle, engagement_full_at=99)
-    with monkeypatch.context() as patched:
-        patched.setattr(module, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            write_bundle(newer, out.parent / "cut", out)
-    assert current_bundle(out) == written
-    assert load_bundle(written) == bundle
-    for folder in bundles_folder(out).iterdir():
-        if folder.is_dir():
-            load_bundle(folder)
-    again = write_bundle(newer, out.parent / "again", out)
-    assert current_bundle(out) == again
-    assert load_bundle(again) == newer
-
-
-EXECUTOR = LocalExecutor(threads=1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sections"),
-    [
-        ({"seed": 2}, "seed differ"),
-        ({"timezone": "Europe/Paris"}, "timezone differ"),
-        ({"features__windows": [7, 14]}, "features differ"),
-        ({"targets__buys__horizon_days": 7, "clusters__k_max": 4}, "targets, clusters differ"),
-        ({"sources__shop__columns__amount": {"value": 1}}, "sources differ"),
-        (
-            {"rfm__segment_map": "rfm_11", "engagement__window_days": 7, "model__trees": 9},
-            "engagement, rfm, model differ",
-        ),
-        ({"contacts__model_columns": []}, "contacts differ"),
-    ],
-)
-def test_a_bundle_of_another_configuration_is_refused_with_the_sections_named(
-    changes: dict[str, object], sections: str, sample: Path, fitted: Path, tmp_path: Path
-) -> None:
-    config = configuration(sample, out=str(tmp_path / "out"), **changes)
-    with pytest.raises(ConfigError) as caught:
-        score_run(config, AS_OF, executor=EXECUTOR, bundle=fitted)
-    assert caught.value.code == "bundle-other-configuration"
-    assert sections in caught.value.message
-    assert str(fitted) in caught.value.message
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_bundle_of_a_later_day_is_refused(sample: Path, fitted: Path, tmp_path: Path) -> None:
-    config = configuration(sample, out=str(tmp_path / "out"))
-    with pytest.raises(ConfigError) as caught:
-        score_run(config, AS_OF - timedelta(days=1), executor=EXECUTOR, bundle=fitted)
-    assert caught.value.code == "bundle-later"
-    assert str(AS_OF) in caught.value.message
-    assert not (tmp_path / "out").exists()
-
-
-def test_scoring_without_a_bundle_says_that_nothing_was_fitted(sample: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        score_run(configuration(sample, out=str(tmp_path / "out")), AS_OF, executor=EXECUTOR)
-    assert caught.value.code == "bundle-missing"
-    assert not (tmp_path / "out").exists()
-
-
-def test_run_fits_when_it_has_to_and_only_then(sample: Path, tmp_path: Path) -> None:
-    columns = {"user_id": "customer", "event_type": {"value": "purchase"}, "event_time": "at", "amount": "total"}
-    source = {"name": "shop", "path": str(sample.parent / "shop"), "columns": columns}
-    usual = {"out": str(tmp_path / "out"), "sources": (source,), "refit_after_days": 3, "clusters": {"enabled": False}}
-
-    def bundle_of(as_of: date, **changes: object) -> str:
-        config = Config.model_validate({**usual, **changes})
-        return Path(str(run(config, as_of, executor=EXECUTOR).bundle)).name
-
-    first = bundle_of(AS_OF, segment_fallback="all")
-    assert bundle_of(AS_OF + timedelta(days=2), segment_fallback="others") == first
-    later = bundle_of(AS_OF + timedelta(days=3), segment_fallback="all")
-    assert later != first
-    assert bundle_of(AS_OF, segment_fallback="all") == first
-    assert bundle_of(AS_OF, segment_fallback="all", seed=2) not in {first, later}
+def test_names_outside_of_ascii_are_read_in_any_locale(bundle: Bundle, tmp_path: Path) -> None:
+    original = replace(bundle, contacts=(("région", "String"),))
+    folder = write_bundle(original, tmp_path / "staging", tmp_path / "out")
+    assert "région".encode() in (folder / "bundle.json").read_bytes()
+    code = (
+        "import locale, pathlib, sys\n"
+        "from engine.bundle import damages, load_bundle\n"
+        "from engine.bundle_store import current_bundle\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "assert current_bundle(folder.parent.parent) == folder\n"
+        "print(locale.getpreferredencoding(False), ascii(load_bundle(folder).contacts))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code, folder],
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    encoding, _, contacts = done.stdout.strip().partition(" ")
+    assert encoding.casefold() not in {"utf-8", "utf8"}
+    assert contacts == ascii(original.contacts)

@@ -25,6 +25,9 @@ event_time = "date"
 """
 
 
+CONTACTS = '[contacts]\npath = "contacts.parquet"\nuser_id = "customer"\n'
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     def write(text: str, name: str = "tamis.toml") -> Path:
@@ -199,6 +202,24 @@ name = "vip"
         (MINIMAL + "[execution]\ntask_timeout_seconds = inf\n", "expected a number that is finite"),
         (MINIMAL + "[clusters]\nk_min = 9\n", "k_min (9) must not exceed k_max (8)"),
         (MINIMAL + "[events]\ntypes = 'a'\n", "line 9: events.types: expected a list of texts, got 'a'"),
+        (
+            MINIMAL + "[events]\ntypes = ['a', 'b', 'a']\n",
+            "line 9: events.types: expected each name once, got 'a' more",
+        ),
+        (MINIMAL + CONTACTS + "columns = ['c', 'c']\n", "line 11: contacts.columns: expected each name once, got 'c'"),
+        (
+            MINIMAL + CONTACTS + "model_columns = ['c', 'd', 'd', 'c']\n",
+            "line 11: contacts.model_columns: expected each",
+        ),
+        (
+            MINIMAL + "[clusters]\nfeatures = ['c', 'c']\n",
+            "line 9: clusters.features: expected each name once, got 'c'",
+        ),
+        (MINIMAL + f"[features]\nwindows = {list(range(1, 102))}\n", "at most 100 windows can be used, got 101"),
+        (
+            MINIMAL + "[execution]\nrows_per_task = 100_000_001\n",
+            "expected a whole number of at most 100,000,000, got 100000001",
+        ),
         (MINIMAL + "[events]\ntypes = ['a', 2]\n", "line 9: events.types.1: expected text, got 2"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -153,6 +154,21 @@ def test_the_number_of_buckets_changes_no_row(log: list[Event], tmp_path: Path) 
     assert [sum(rows[index][2] for rows in (record.rows for record in cut)) for index in range(5)] == [
         rows for _, _, rows in whole[0].rows
     ]
+
+
+def test_a_second_attempt_puts_whole_files_in_place_of_the_first_ones(log: list[Event], tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    matrices(log, folder)
+    before = files(folder)
+    opened = [(path, path.open("rb")) for path in sorted(folder.glob("*-*.parquet"))]
+    assert len(opened) == 6
+    matrices(log, folder)
+    assert files(folder) == before
+    for path, handle in opened:
+        # Whoever reads the first file keeps it.
+        assert os.fstat(handle.fileno()).st_ino != path.stat().st_ino
+        assert handle.read() == path.read_bytes()
+        handle.close()
 
 
 def keyed(users: int, anchors: int = 3) -> pl.DataFrame:

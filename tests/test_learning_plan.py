@@ -14,6 +14,7 @@ from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
 from engine.learning import ClustersTask, MatrixRecord, ScalesTask, TargetTask
 from engine.learning_plan import (
+    categories,
     check_columns,
     cluster_features,
     cluster_order,
@@ -111,13 +112,10 @@ def test_models_learn_from_every_feature_and_the_attributes_that_are_allowed() -
     ("sections", "contacts", "named"),
     [
         ({"clusters": {"features": ("tenure_day",)}}, (), ["clusters.features", "'tenure_day'", "tenure_days"]),
-        ({"clusters": {"features": ("tenure_days", "tenure_days")}}, (), ["'tenure_days'", "more than once"]),
         ({"clusters": {"features": ("user_id",)}}, (), ["'user_id'"]),
         ({}, ("tenure_days",), ["contacts", "'tenure_days'"]),
         ({}, ("r_score", "city", "cluster"), ["'r_score'", "'cluster'"]),
-        ({}, ("segment",), ["'segment'"]),
-        ({}, ("user", "user_id", "user_key"), ["'user'", "'user_id'", "'user_key'"]),
-        ({}, ("anchor", "rfm_monetary_minor"), ["'anchor'", "'rfm_monetary_minor'"]),
+        ({}, ("rfm_monetary_minor",), ["'rfm_monetary_minor'"]),
         (
             {"targets": ({"name": "buys", "event": "purchase"},)},
             ("propensity_buys", "label_buys"),
@@ -135,6 +133,43 @@ def test_names_that_do_not_fit_are_refused_together(
     assert "'city'" not in caught.value.message
 
 
+@pytest.mark.parametrize("column", ["propensity_now_count_7d", "label_now_count_7d"])
+def test_a_target_does_not_take_the_column_of_a_feature(column: str) -> None:
+    config = config_with(targets=({"name": "now_count_7d", "event": "purchase"},))
+    spec = spec_of(("purchase", column.removesuffix("_now_count_7d") + "_now"))
+    with pytest.raises(ConfigError) as caught:
+        check_columns(config, spec, {})
+    assert caught.value.code == "feature-names"
+    assert f"targets: the column {column!r} is a feature already" in caught.value.message
+
+
+MODEL_COLUMNS = ("city", "age", "vip", "spent", "joined", "tags")
+ATTRIBUTES: dict[str, pl.DataType] = {
+    "city": pl.String(),
+    "age": pl.Int8(),
+    "vip": pl.Boolean(),
+    "spent": pl.Decimal(10, 2),
+    "joined": pl.Date(),
+    "tags": pl.List(pl.String()),
+}
+
+
+def test_attributes_that_no_model_can_learn_from_are_refused_before_anything_is_read() -> None:
+    config = config_with(contacts={"path": "c.parquet", "user_id": "u", "model_columns": MODEL_COLUMNS})
+    with pytest.raises(ConfigError) as caught:
+        check_columns(config, SPEC, ATTRIBUTES)
+    assert caught.value.code == "feature-names"
+    refused = [name for name in MODEL_COLUMNS if f"contacts.model_columns: '{name}'" in caught.value.message]
+    assert refused == ["spent", "joined", "tags"]
+
+
+def test_attributes_that_no_model_learns_from_may_have_any_type() -> None:
+    contacts = {"path": "c.parquet", "user_id": "u", "model_columns": MODEL_COLUMNS[:3]}
+    config = config_with(contacts=contacts)
+    check_columns(config, SPEC, ATTRIBUTES)
+    assert categories(config, ATTRIBUTES) == ("city",)
+
+
 def test_names_that_fit_pass() -> None:
     config = config_with(clusters={"features": ("tenure_days",), "enabled": False})
     check_columns(config, SPEC, dict.fromkeys(("city", "cluster", "propensity_buys", "Label"), pl.String()))
@@ -149,13 +184,14 @@ def prepared(first_day: int | None) -> Prepared:
 )
 def test_anchors_without_a_day_of_history_are_left_out(days_of_history: int, expected: tuple[int, ...]) -> None:
     targets = ({"name": "buys", "event": "purchase", "horizon_days": 10},)
-    config = config_with(targets=targets, model={"train_anchors": 3})
+    contacts = {"path": "c.parquet", "user_id": "u", "model_columns": ("age",)}
+    config = config_with(targets=targets, model={"train_anchors": 3}, contacts=contacts)
     tasks = matrix_tasks(config, SPEC, prepared(DAY - days_of_history), AS_OF, TEXT, Path("work"))
     assert [task.bucket for task in tasks] == [0, 1]
     assert [task.keys for task in tasks] == key_ranges(2)
     for task in tasks:
         assert task.anchors == tuple(DAY - days for days in expected)
-        assert (task.as_of_day, task.as_of_us, task.contact_columns) == (DAY, 5, ("city", "age"))
+        assert (task.as_of_day, task.as_of_us, task.contact_columns) == (DAY, 5, ("age",))
 
 
 def record(bucket: int, anchors: tuple[int, ...]) -> MatrixRecord:

@@ -154,7 +154,8 @@ def test_progress_goes_from_zero_to_all_in_every_stage(sample: Sample, tmp_path:
     seen: list[ProgressEvent] = []
     run(configuration(sample.file, out=str(tmp_path / "out")), AS_OF, executor=LOCAL, progress=seen.append)
     stages = [event.stage for event in seen if event.done == 0]
-    assert stages == ["read events", "read contacts", "features", "learn", "read events", "read contacts", "score"]
+    reading = ["read events", "read contacts"]
+    assert stages == ["find event types", *reading, "features", "learn", *reading, "score"]
     for stage in set(stages):
         of_stage = [event for event in seen if event.stage == stage]
         total = of_stage[0].total
@@ -188,13 +189,30 @@ def test_run_fits_when_it_has_to(
     refits: bool,
 ) -> None:
     did: list[str] = []
-    for name, record in (("fit_run", sample.fitted), ("score_run", sample.scored)):
-        monkeypatch.setattr(pipeline, name, lambda *_, name=name, record=record, **__: did.append(name) or record)
+    for name, record in (("_fit", sample.fitted), ("_score", sample.scored)):
+        monkeypatch.setattr(pipeline, name, lambda *_, name=name, record=record: did.append(name) or record)
     config = configuration(sample.file, **overrides)
     record = pipeline.run(config, AS_OF + timedelta(days=days), executor=LOCAL)
-    assert did == (["fit_run", "score_run"] if refits else ["score_run"])
+    assert did == (["_fit", "_score"] if refits else ["_score"])
     assert ("models" in record.counts) is refits
     assert ("fit.learn" in record.timings) is refits
+
+
+def test_run_takes_the_bundle_of_its_time(sample: Sample, tmp_path: Path) -> None:
+    columns = {"user_id": "customer", "event_type": {"value": "purchase"}, "event_time": "at", "amount": "total"}
+    source = {"name": "shop", "path": str(sample.file.parent / "shop"), "columns": columns}
+    usual = {"out": str(tmp_path / "out"), "sources": (source,), "refit_after_days": 3, "clusters": {"enabled": False}}
+
+    def bundle_of(as_of: date, **changes: object) -> str:
+        config = Config.model_validate({**usual, **changes})
+        return Path(str(run(config, as_of, executor=LOCAL).bundle)).name
+
+    first = bundle_of(AS_OF, segment_fallback="all")
+    assert bundle_of(AS_OF + timedelta(days=2), segment_fallback="others") == first
+    later = bundle_of(AS_OF + timedelta(days=3), segment_fallback="all")
+    assert later != first
+    assert bundle_of(AS_OF, segment_fallback="all") == first
+    assert bundle_of(AS_OF, segment_fallback="all", seed=2) not in {first, later}
 
 
 def test_an_older_bundle_can_be_named(sample: Sample, tmp_path: Path) -> None:
@@ -204,6 +222,136 @@ def test_an_older_bundle_can_be_named(sample: Sample, tmp_path: Path) -> None:
     record = score_run(config, AS_OF, executor=LOCAL, bundle=Path(str(older)))
     assert record.run_id == sample.scored.run_id
     assert record.bundle == older
+
+
+def test_a_bundle_is_named_by_what_is_in_it(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sample.elsewhere(tmp_path)
+    shutil.copytree(str(sample.fitted.bundle), tmp_path / "x" / "prod")
+    other = Path(str(fit_run(config, AS_OF - timedelta(days=1), executor=LOCAL).bundle))
+    shutil.copytree(other, tmp_path / "y" / "prod")
+    monkeypatch.chdir(tmp_path / "x" / "prod")
+    first = score_run(config, AS_OF, executor=LOCAL, bundle=Path())
+    assert first.run_id == sample.scored.run_id
+    manifest = Path(config.out) / "_manifests" / f"as_of={AS_OF}.json"
+    assert read_manifest(manifest).bundle == Path(str(sample.fitted.bundle)).name
+    second = score_run(config, AS_OF, executor=LOCAL, bundle=tmp_path / "y" / "prod")
+    assert second.run_id != first.run_id
+    assert read_manifest(manifest).bundle == read_manifest(manifest).fingerprints["bundle"] == other.name
+
+
+def test_a_back_fill_leaves_the_bundle_of_other_days_alone(sample: Sample, tmp_path: Path) -> None:
+    config = sample.elsewhere(tmp_path)
+    earlier = run(config, AS_OF - timedelta(days=10), executor=LOCAL).bundle
+    assert Path(str(earlier)).name != Path(str(sample.fitted.bundle)).name
+    late = score_run(config, AS_OF + timedelta(days=100), executor=LOCAL)
+    assert Path(str(late.bundle)).name == Path(str(sample.fitted.bundle)).name
+    again = score_run(config, AS_OF - timedelta(days=1), executor=LOCAL)
+    assert again.bundle == earlier
+
+
+def test_a_corrected_log_is_fitted_again_on_the_same_day(copied: Path) -> None:
+    config = configuration(copied)
+    first = str(run(config, AS_OF, executor=LOCAL).bundle)
+    more_shop(copied, [(customer, f"new{customer}", datetime(2026, 2, 1, tzinfo=UTC), 90.0) for customer in range(30)])
+    corrected = str(fit_run(config, AS_OF, executor=LOCAL).bundle)
+    assert corrected != first
+    assert run(config, AS_OF, executor=LOCAL).bundle == score_run(config, AS_OF, executor=LOCAL).bundle == corrected
+    (copied.parent / "shop" / "more.parquet").unlink()
+    assert fit_run(config, AS_OF, executor=LOCAL).bundle == first
+    assert run(config, AS_OF, executor=LOCAL).bundle == score_run(config, AS_OF, executor=LOCAL).bundle == first
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_run_gets_by_without_a_damaged_bundle(sample: Sample, tmp_path: Path, older: bool) -> None:
+    config = sample.elsewhere(tmp_path)
+    [whole] = (path.parent for path in Path(config.out).glob("_bundles/*/files.json"))
+    day = AS_OF + timedelta(days=1)
+    newer = Path(str(fit_run(config, day, executor=LOCAL).bundle))
+    damaged = [newer] if older else [newer, whole]
+    for folder in damaged:
+        (folder / "clusters.json").write_text("{}")
+    record = run(config, day, executor=LOCAL)
+    assert Path(str(record.bundle)) == (whole if older else newer)
+    assert ("models" in record.counts) is not older
+
+
+# ----------------------------------------------------------------------------------- input that is no longer the same
+
+
+def string_ids(file: Path) -> None:
+    for path in (*file.parent.glob("*/000.parquet"), file.parent / "contacts.parquet"):
+        pl.read_parquet(path).with_columns(pl.col("customer").cast(pl.String)).write_parquet(path)
+
+
+def other_attribute_type(file: Path) -> None:
+    path = file.parent / "contacts.parquet"
+    pl.read_parquet(path).with_columns(pl.col("age").cast(pl.Float64)).write_parquet(path)
+
+
+def no_attribute(file: Path) -> None:
+    path = file.parent / "contacts.parquet"
+    pl.read_parquet(path).drop("age").write_parquet(path)
+
+
+def one_attribute_more(file: Path) -> None:
+    path = file.parent / "contacts.parquet"
+    pl.read_parquet(path).with_columns(more=pl.lit(1)).write_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (string_ids, "bundle-user-id-type"),
+        (other_attribute_type, "contacts-changed"),
+        (no_attribute, "contacts-changed"),
+        (one_attribute_more, None),
+    ],
+)
+def test_run_fits_again_when_types_have_changed(change: Callable[[Path], None], code: str | None, copied: Path) -> None:
+    path = copied.parent / "contacts.parquet"
+    pl.read_parquet(path).with_columns(age=pl.col("customer") % 50).write_parquet(path)
+    config = configuration(copied)
+    # The bundle that the copy came with knows nothing of the age.
+    first = fit_run(config, AS_OF, executor=LOCAL).bundle
+    shutil.rmtree(next(path for path in copied.parent.glob("out/_bundles/*/") if path != Path(str(first))))
+    change(copied)
+    if code is None:
+        assert score_run(config, AS_OF, executor=LOCAL).bundle == first
+        return
+    with pytest.raises(TamisError) as caught:
+        score_run(config, AS_OF, executor=LOCAL)
+    assert caught.value.code == code
+    record = run(config, AS_OF, executor=LOCAL)
+    assert record.bundle != first
+    assert "models" in record.counts
+
+
+class Meddling(LocalExecutor):
+    """Something else writes to the input while a stage is at work."""
+
+    def __init__(self, file: Path, stage: str) -> None:
+        super().__init__(threads=1)
+        self.file, self.stage = file, stage
+
+    def map(self, function: Any, tasks: Any, *, on_done: Any = None) -> Any:
+        results = super().map(function, tasks, on_done=on_done)
+        if function.__name__ == self.stage:
+            pl.read_parquet(self.file)[:-1].write_parquet(self.file)
+        return results
+
+
+@pytest.mark.parametrize("name", ["shop/000.parquet", "contacts.parquet"])
+@pytest.mark.parametrize(("command", "stage"), [(fit_run, "learn"), (score_run, "score_bucket"), (run, "learn")])
+def test_input_that_changes_during_a_run_is_noticed(
+    command: Callable[..., RunRecord], stage: str, name: str, copied: Path
+) -> None:
+    config = configuration(copied, **({"seed": 2} if command is run else {}))
+    before = files(copied.parent / "out")
+    with pytest.raises(IntegrityError) as caught:
+        command(config, AS_OF, executor=Meddling(copied.parent / name, stage))
+    assert caught.value.code == "input-changed"
+    assert name in caught.value.message
+    assert files(copied.parent / "out") == before
 
 
 # ----------------------------------------------------------------------------------------------------------- the future
@@ -343,6 +491,33 @@ def test_a_bundle_that_does_not_fit(
     assert files(Path(config.out)) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "sections"),
+    [
+        ({"seed": 2}, "seed differ"),
+        ({"timezone": "Europe/Paris"}, "timezone differ"),
+        ({"features__windows": [7, 14]}, "features differ"),
+        ({"targets__buys__horizon_days": 7, "clusters__k_max": 4}, "targets, clusters differ"),
+        ({"sources__shop__columns__amount": {"value": 1}}, "sources differ"),
+        (
+            {"rfm__segment_map": "rfm_11", "engagement__window_days": 7, "model__trees": 9},
+            "engagement, rfm, model differ",
+        ),
+        ({"contacts__model_columns": []}, "contacts differ"),
+    ],
+)
+def test_a_bundle_of_another_configuration_is_refused_with_the_sections_named(
+    changes: dict[str, object], sections: str, sample: Sample, tmp_path: Path
+) -> None:
+    config = configuration(sample.file, out=str(tmp_path / "out"), **changes)
+    with pytest.raises(ConfigError) as caught:
+        score_run(config, AS_OF, executor=LOCAL, bundle=Path(str(sample.fitted.bundle)))
+    assert caught.value.code == "bundle-other-configuration"
+    assert sections in caught.value.message
+    assert str(sample.fitted.bundle) in caught.value.message
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["bundle.json", "clusters.json", "targets/buys/model.txt", "targets/buys/model.json"])
 def test_a_bundle_with_one_flipped_bit(sample: Sample, tmp_path: Path, name: str) -> None:
     config = sample.elsewhere(tmp_path)
@@ -449,3 +624,22 @@ def test_check_counts_and_writes_nothing(copied: Path, as_of: date | None) -> No
     }
     assert record.tables == {}
     assert files(copied.parent) == before
+
+
+@pytest.mark.parametrize(("as_of", "refused"), [(None, False), (AS_OF, True), (AS_OF + timedelta(days=60), False)])
+def test_check_refuses_a_history_that_fit_refuses(copied: Path, as_of: date | None, refused: bool) -> None:
+    config = configuration(copied, targets__buys__horizon_days=60)
+    if not refused:
+        assert check_run(config, as_of, executor=LOCAL).as_of == as_of
+        return
+    for command in (check_run, fit_run):
+        with pytest.raises(DataError) as caught:
+            command(config, as_of, executor=LOCAL)
+        assert caught.value.code == "history-too-short"
+
+
+@pytest.mark.parametrize("command", [check_run, fit_run, run])
+def test_a_condition_over_what_no_source_maps_is_refused(copied: Path, command: Callable[..., RunRecord]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        command(configuration(copied, targets__buys__where="channel = 'web'"), AS_OF, executor=LOCAL)
+    assert caught.value.code == "target-where"

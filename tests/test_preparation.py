@@ -9,26 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Checks, Config, Contacts, Engagement, Events, Execution, Sql, Target, Value
-from engine.errors import ConfigError, DataError
+from engine.config import Checks, Config, Contacts, Events, Execution, Sql
+from engine.errors import ConfigError, DataError, IntegrityError
 from engine.events.files import find_files
-from engine.events.ingest import IngestRecord, RejectExample, TypeCount
 from engine.events.probe import Footer
 from engine.execution.local import LocalExecutor
 from engine.pipeline import check_run
 from engine.preparation import (
     Input,
     Prepared,
-    add_records,
-    check_rejects,
-    check_types,
     count_rows,
-    discover_types,
     input_fingerprint,
     line_sources,
     open_input,
@@ -172,169 +166,6 @@ def test_input_fingerprint(tmp_path: Path) -> None:
     assert len(set(seen)) == len(seen)
 
 
-# --- event types
-
-
-def test_types_are_discovered(tmp_path: Path) -> None:
-    one = source(write(log((1, "b", NOON), (1, None, NOON), (1, "", NOON), (1, "x", NOON)), tmp_path / "1"), "one")
-    two = source(write(log((1, "é/ü", NOON), (1, "b", NOON)), tmp_path / "2"), "two", where="type <> 'x'")
-    constant = source(tmp_path / "1", "three", {"event_type": Value(value="send")})
-    nothing = source(tmp_path / "1", "four", {"event_type": Value(value="never")}, where='"user" > 1')
-    assert discover_types(config(one), opened(config(one))) == ("b", "x")
-    everything = config(one, two, constant, nothing)
-    assert discover_types(everything, opened(everything)) == ("b", "send", "x", "é/ü")
-
-
-def test_too_many_types(tmp_path: Path) -> None:
-    rows = [(1, f"type {number:03d}", NOON) for number in range(201)]
-    wide = config(source(write(log(*rows), tmp_path / "1")))
-    with pytest.raises(DataError, match=r"201 different event types, such as 'type 000', 'type 001'") as caught:
-        discover_types(wide, opened(wide))
-    assert caught.value.code == "event-types-too-many"
-    fitting = config(source(write(log(*rows[1:]), tmp_path / "1")))
-    assert len(discover_types(fitting, opened(fitting))) == 200
-
-
-def test_damaged_data_while_types_are_discovered(tmp_path: Path) -> None:
-    file = write(log(*[(number, f"t{number % 7}", NOON) for number in range(1000)]), tmp_path / "1.parquet")
-    chunk = pq.ParquetFile(file).metadata.row_group(0).column(1)
-    start, size = chunk.dictionary_page_offset, chunk.total_compressed_size
-    content = bytearray(file.read_bytes())
-    content[start : start + size] = b"\xff" * size
-    file.write_bytes(content)
-    damaged = config(source(file))
-    with pytest.raises(DataError) as caught:
-        discover_types(damaged, opened(damaged))
-    assert caught.value.code == "input-unreadable"
-    assert str(file) in caught.value.message
-
-
-TYPES = IngestRecord(types=(TypeCount("log", "buy", 1200, 0, 0), TypeCount("log", "sent", 30, 0, 0)))
-
-
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        (
-            {"events": Events(types=("buy", "sentt"))},
-            "  events.types: no row has the event type 'sentt' (did you mean 'sent'?)",
-        ),
-        (
-            {"events": Events(purchase="Buy")},
-            "  events.purchase: no row has the event type 'Buy' (did you mean 'buy'?)",
-        ),
-        ({"events": Events(send="zzz")}, "  events.send: no row has the event type 'zzz'"),
-        ({"events": Events(open="zzz")}, "  events.open: no row has the event type 'zzz'"),
-        ({"events": Events(click="zzz")}, "  events.click: no row has the event type 'zzz'"),
-        ({"engagement": Engagement(weights={"zzz": 1})}, "  engagement.weights: no row has the event type 'zzz'"),
-        ({"targets": (Target(name="t", event="zzz"),)}, "  targets.t.event: no row has the event type 'zzz'"),
-        ({"events": Events(types=("buy",), send="sent")}, "  events.send: 'sent' is not listed in events.types"),
-    ],
-)
-def test_types_of_the_configuration_that_the_data_does_not_have(fields: dict[str, Any], problem: str) -> None:
-    named = config(source("x"), **fields)
-    with pytest.raises(ConfigError) as caught:
-        check_types(named, TYPES, named.events.types or ("buy", "sent"))
-    assert caught.value.code == "event-type-unknown"
-    assert caught.value.message.splitlines()[1:] == [problem]
-    assert caught.value.hint == "The data has: buy (1,200), sent (30)."
-
-
-def test_every_unknown_type_is_named_at_once() -> None:
-    named = config(
-        source("x"),
-        events=Events(purchase="a", send="b"),
-        engagement=Engagement(weights={"c": 1, "buy": 2}),
-        targets=(Target(name="t", event="d"),),
-    )
-    with pytest.raises(ConfigError) as caught:
-        check_types(named, TYPES, ("buy", "sent"))
-    assert len(caught.value.message.splitlines()) == 5
-    with pytest.raises(ConfigError) as empty:
-        check_types(named, IngestRecord(), ())
-    assert empty.value.hint == "The data has: no event at all."
-
-
-def test_types_that_are_there_pass() -> None:
-    check_types(config(source("x"), events=Events(types=("sent", "buy"), purchase="buy")), TYPES, ("sent", "buy"))
-
-
-# --- rejects
-
-
-@pytest.mark.parametrize(
-    ("limit", "rows", "rejected", "stops"),
-    [
-        (0.01, 100, 1, False),
-        (0.01, 100, 2, True),
-        (0.01, 99, 1, True),
-        # 0.29 * 100 is a little less than 29 in floating point.
-        (0.29, 100, 29, False),
-        (0.07, 100, 7, False),
-        (0.57, 100, 57, False),
-        (0.0, 10, 0, False),
-        (0.0, 10**9, 1, True),
-        (1.0, 10, 10, False),
-        (0.5, 0, 0, False),
-    ],
-)
-def test_share_of_rejects(limit: float, rows: int, rejected: int, stops: bool) -> None:
-    total = IngestRecord(read={"log": rows}, rejected={("log", "user_id_missing"): rejected} if rejected else {})
-    limited = config(source("x"), checks=Checks(max_reject_share=limit))
-    if not stops:
-        check_rejects(limited, total)
-        return
-    with pytest.raises(DataError) as caught:
-        check_rejects(limited, total)
-    assert caught.value.code == "rejects-too-many"
-
-
-def test_rejects_are_counted_per_source_and_rule() -> None:
-    total = IngestRecord(
-        read={"shop": 1000, "mail": 50},
-        rejected={("shop", "amount_not_finite"): 2, ("mail", "user_id_missing"): 7, ("mail", "event_time_missing"): 3},
-        examples=(
-            *(RejectExample("shop", "s.parquet", row, "amount_not_finite") for row in (1, 2)),
-            RejectExample("mail", "m.parquet", 4, "user_id_missing"),
-        ),
-    )
-    with pytest.raises(DataError) as caught:
-        check_rejects(config(source("x", "shop"), source("y", "mail")), total)
-    assert caught.value.message.splitlines() == [
-        "more than 1.00% of the rows are rejected",
-        "  source 'mail': 10 of 50 rows (20.00%): event_time_missing 3, user_id_missing 7",
-        "  first: m.parquet row 4 (user_id_missing)",
-    ]
-
-
-def test_records_add_up() -> None:
-    example = RejectExample("log", "f", 1, "r")
-    one = IngestRecord(
-        read={"log": 5},
-        left_out=1,
-        after_as_of=1,
-        passed=2,
-        rejected={("log", "r"): 1},
-        examples=(example,),
-        types=(TypeCount("log", "b", 3, 1, 1),),
-        first_day=7,
-    )
-    two = replace(one, read={"log": 2, "mail": 3}, types=(TypeCount("mail", "b", 1, 0, 0), *one.types), first_day=-2)
-    total = add_records([one, IngestRecord(), two])
-    assert total == IngestRecord(
-        read={"log": 7, "mail": 3},
-        left_out=2,
-        after_as_of=2,
-        passed=4,
-        rejected={("log", "r"): 2},
-        examples=(example, example),
-        types=(TypeCount("log", "b", 6, 2, 2), TypeCount("mail", "b", 1, 0, 0)),
-        first_day=-2,
-    )
-    assert rows_read(total) == 10
-    assert add_records([]) == IngestRecord()
-
-
 # --- the whole stage
 
 
@@ -428,6 +259,81 @@ def test_extras_and_rejects(tmp_path: Path) -> None:
     assert (work / rejects.path).is_file()
 
 
+@pytest.mark.parametrize("same_id", ["duplicate", "lines"])
+@pytest.mark.parametrize("types", [(), ("a", "b")])
+def test_rows_of_the_future_change_nothing_that_is_learnt_from(
+    tmp_path: Path, same_id: str, types: tuple[str, ...]
+) -> None:
+    late = datetime(2026, 2, 1, tzinfo=UTC)
+    past = [(1, "a", NOON, "1"), (2, "b", NOON, "2", 3.0)]
+    future = [(1, "a", late, "3", 9.0), (1, "new", late, "4", 9.0)]
+    found = []
+    for name, rows in (("past", past), ("both", past + future)):
+        one = source(write(log(*rows), tmp_path / name), columns=ALL, same_id=same_id)
+        ready = prepared(config(one, events=Events(types=types)), tmp_path / f"work-{name}")
+        found.append((ready.types, [count.event_type for count in ready.ingested.types if count.priced]))
+    assert found == [(("a", "b"), ["b"])] * 2
+
+
+def test_a_type_that_only_the_future_has_is_unknown(tmp_path: Path) -> None:
+    rows = [(1, "a", NOON), (1, "buy", NOON.replace(year=2027))]
+    named = config(source(write(log(*rows), tmp_path / "log")), events=Events(purchase="buy"))
+    with pytest.raises(ConfigError) as caught:
+        prepared(named, tmp_path / "work")
+    assert caught.value.message.splitlines()[1:] == [
+        "  events.purchase: every row of the event type 'buy' is at or after as_of"
+    ]
+    assert caught.value.hint == "Before as_of the data has: a (1)."
+
+
+def test_types_of_the_bundle_that_the_log_lacks(tmp_path: Path) -> None:
+    one = config(source(write(log((1, "a", NOON), (1, "view", NOON.replace(year=2027))), tmp_path / "log")))
+    ready = prepared(one, tmp_path / "work", types=("a", "open", "view"))
+    assert ready.ingested.missing_types == ("open", "view")
+    assert prepared(one, tmp_path / "work", types=("a",)).ingested.missing_types == ()
+
+
+@pytest.mark.parametrize("types", [(), ("a",)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        # More rows, as many, fewer, none; and another file of the same size.
+        lambda file: write(log(*[(user, "a", NOON) for user in range(9)]), file),
+        lambda file: write(log(*[(user, "ä", NOON) for user in range(5)]), file),
+        lambda file: write(log((1, "a", NOON)), file),
+        lambda file: file.unlink(),
+        lambda file: file.write_bytes(b""),
+        lambda file: os.utime(file, ns=(1, 1)),
+    ],
+)
+def test_a_file_that_changes_after_it_was_opened(tmp_path: Path, change: Any, types: tuple[str, ...]) -> None:
+    write(log((1, "a", NOON)), tmp_path / "log" / "0.parquet")
+    file = write(log(*[(user, "a", NOON) for user in range(5)]), tmp_path / "log" / "1.parquet")
+    one = config(source(tmp_path / "log"), events=Events(types=types))
+    given_ = open_input(one)
+    change(file)
+    (tmp_path / "work").mkdir()
+    for run in (
+        lambda: prepare(one, given_, AS_OF, work=tmp_path / "work", executor=HERE, progress=None),
+        lambda: count_rows(one, given_, AS_OF, executor=HERE, progress=None),
+    ):
+        with pytest.raises(IntegrityError) as caught:
+            run()
+        assert caught.value.code == "input-changed"
+        assert f"source 'log': {file} was " in caught.value.message
+
+
+def test_rows_that_no_task_read(tmp_path: Path) -> None:
+    class Losing(LocalExecutor):
+        def map(self, function: Any, tasks: Any, *, on_done: Any = None) -> Any:
+            return super().map(function, tasks[:-1], on_done=on_done)
+
+    file = write(log(*[(user, "a", NOON) for user in range(5)]), tmp_path / "log")
+    one = config(source(file), events=Events(types=("a",)), execution=Execution(rows_per_task=2))
+    with pytest.raises(IntegrityError, match="4 rows were read; the footers of the files promised 5"):
+        count_rows(one, opened(one), AS_OF, executor=Losing("local", 1), progress=None)
+
+
 # --- conservation
 
 moments = st.sampled_from(
@@ -501,6 +407,7 @@ def test_check_counts_the_rows_that_prepare_reads(tmp_path: Path) -> None:
         segment_fallback="rest",
     )
     counts = check_run(checked, AS_OF, executor=HERE).counts
+    # Type b has no row before as_of: it is none of the types in use, and its row belongs to the future all the same.
     assert counts["rows"] == {"read": 5, "left_out": 1, "rejected": 1, "after_as_of": 1, "passed": 2}
     assert counts["rejected"] == {"log": {"user_id_missing": 1}}
     assert counts["event_types"] == {"a": 2, "b": 1}

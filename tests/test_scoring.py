@@ -18,18 +18,14 @@ from engine.features.catalogue import catalogue
 from engine.pipeline import fit_run, score_run
 from engine.record import RunRecord
 from engine.rollups.bucket import KEYS, KeyRange
+from engine.schemas import bundle_schema, segment_columns
 from engine.scoring import (
     ScoreTask,
     add_scores,
-    bundle_schema,
     check_attributes,
     check_user_ids,
-    rule_schema,
     score_bucket,
-    score_schema,
-    segment_columns,
 )
-from tests.features.logs import spec_of
 from tests.golden.runs import published
 from tests.samples import AS_OF, TOML, configuration, contacts, mail, shop, write_sample
 
@@ -258,25 +254,6 @@ def test_a_user_alone_has_the_scores_it_has_in_the_crowd(bundle: Bundle, out: Pa
     for position in (0, 9, 30):
         alone = add_scores(features[position : position + 1], bundle, threads=1).select(expected.columns)
         assert_frame_equal(alone, expected[position : position + 1], check_exact=True)
-
-
-@pytest.mark.parametrize("clustered", [False, True])
-@pytest.mark.parametrize("purchase", ["purchase", None])
-def test_the_schema_of_scores_follows_what_was_learnt(purchase: str | None, clustered: bool) -> None:
-    names = list(score_schema(spec_of(purchase=purchase), ["a", "b"], clustered=clustered))
-    assert names == [
-        "engagement_score",
-        *(["r_score", "f_score", "m_score", "rfm_segment"] if purchase else []),
-        *(["cluster", "cluster_distance"] if clustered else []),
-        "propensity_a",
-        "propensity_b",
-    ]
-
-
-def test_rules_may_use_features_scores_and_attributes(bundle: Bundle) -> None:
-    schema = rule_schema(bundle.spec, bundle_schema(bundle), {"region": pl.String()})
-    assert {"purchase_amount_30d", "engagement_score", "region", "propensity_buys"} <= set(schema)
-    assert not {"user_id", "user_key", "rfm_monetary_minor", "segment"} & set(schema)
 
 
 def test_attributes_that_came_later_are_left_out(bundle: Bundle) -> None:

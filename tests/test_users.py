@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from engine.events.mapping import stable_hash
 from engine.rollups.bucket import KEYS, KeyRange
@@ -43,13 +44,15 @@ def test_ids_that_share_a_key_do_not_share_attributes(tmp_path: Path) -> None:
     assert matched == 1
 
 
-@pytest.mark.parametrize(("file", "columns"), [(False, ("city",)), (True, ())])
+@pytest.mark.parametrize(("file", "columns", "matched"), [(False, ("city",), 0), (True, (), 1)])
 def test_without_contacts_or_attributes_users_come_back_as_they_are(
-    file: bool, columns: tuple[str, ...], tmp_path: Path
+    file: bool, columns: tuple[str, ...], matched: int, tmp_path: Path
 ) -> None:
     users = users_of(1, 2)
     contacts = contacts_of(tmp_path, {"1": "Paris"}) if file else None
-    assert join_contacts(users, contacts, ALL, columns) == (users, 0)
+    found, count = join_contacts(users, contacts, ALL, columns)
+    assert_frame_equal(found, users)
+    assert count == matched
 
 
 def test_contacts_of_other_ranges_are_not_read(tmp_path: Path) -> None:

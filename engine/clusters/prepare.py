@@ -12,6 +12,7 @@ import polars as pl
 
 from engine.clusters.nearest import Floats
 from engine.errors import DataError
+from engine.stable_math import log1p
 
 # Values that differ by less than rounding noise are one value; dividing by their spread would only enlarge the noise.
 _RELATIVE_NOISE = 1e-12
@@ -126,7 +127,7 @@ def _filled(values: Floats, fill: float) -> Floats:
 
 
 def _signed_log1p(values: Floats) -> Floats:
-    return np.copysign(np.log1p(np.abs(values)), values)
+    return np.copysign(log1p(np.abs(values)), values)
 
 
 def _infinite(rows: Floats, features: Sequence[str]) -> list[str]:

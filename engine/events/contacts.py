@@ -13,13 +13,12 @@ import polars as pl
 from engine.config import Contacts
 from engine.errors import DataError
 from engine.events.files import find_files
-from engine.events.ingest import ROW_GROUP_ROWS, reading
 from engine.events.mapping import stable_hash
 from engine.events.probe import Footer, read_footers
+from engine.events.read import reading
+from engine.events.schema import RESERVED_NAMES
+from engine.rollups.parts import write_part
 from engine.suggest import did_you_mean
-
-_OWN_NAMES = frozenset({"user", "user_id", "user_key", "segment"})
-"""Columns that stand beside the attributes on their way to the tables."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
     problems += [
         f"  {name!r} is a name of tamis itself; rename the attribute, or leave it out of contacts.columns"
         for name in wanted
-        if name in _OWN_NAMES or name.startswith("__")
+        if name in RESERVED_NAMES or name.startswith("__")
     ]
     id_dtype = schema.get(contacts.user_id, pl.String())
     if not (id_dtype.is_integer() or id_dtype == pl.String or isinstance(id_dtype, pl.Categorical | pl.Enum)):
@@ -137,7 +136,7 @@ def read_contacts(task: ContactsTask) -> ContactsRecord:
         )
     if task.part is not None:
         keyed = known.select(stable_hash(pl.col("user_id")).alias("user_key"), pl.all())
-        keyed.sort("user_key", "user_id").write_parquet(task.part, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+        write_part(keyed.sort("user_key", "user_id"), task.part)
     listed = tuple((name, str(dtype)) for name, dtype in attributes.items())
     return ContactsRecord(frame.height, frame.height - known.height, listed, task.part)
 

@@ -6,10 +6,8 @@ record of what became of every row that was read. Parts are readable by any rang
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,22 +15,21 @@ from typing import Final
 import polars as pl
 
 from engine.config import Source
-from engine.errors import DataError
-from engine.events.files import hive_values
-from engine.events.mapping import KEEP, REJECT, SourceMapping, map_source, stable_hash
+from engine.events.mapping import KEEP, REJECT, stable_hash
+from engine.events.read import ROW, Stamp, input_changed, reading, scan, source_mapping, unchanged
 from engine.events.schema import FIELDS, REJECT_RULES
+from engine.rollups.parts import write_part
 from engine.tables.durable import durable_parquet
 from engine.tables.manifest import FileRecord
 
-ROW = "__row"
 REJECT_SCHEMA: Final = pl.Schema(
     {"source": pl.String, "file": pl.String, "row": pl.Int64, "rule": pl.String, "reason": pl.String}
 )
 """The `rejects` table: where a rejected row is, counted from 0 in its file, and why; never what is in it."""
-ROW_GROUP_ROWS = 64_000
 EXAMPLES = 3
 """Rejected rows of each source that are kept as examples."""
-_VALUES = re.compile(r': \[|"')
+LISTED_TYPES = 1_000
+"""Event types not in use that a task counts by name; the most frequent ones."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ class Piece:
     file: str
     start: int
     rows: int
+    stamp: Stamp | None = None
+    """Of the file when its footer was read; None when that is not to be checked."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,9 @@ class TypeCount:
     """Good rows of one event type in one source, whether or not they are used later.
 
     Attributes:
-        priced: Rows with an amount.
-        after_as_of: Rows left out because they are at or after `as_of`.
+        rows: All of them.
+        priced: Rows before `as_of` with an amount.
+        after_as_of: Rows at or after `as_of`, by their own time even where they are lines of an order.
     """
 
     source: str
@@ -107,13 +107,18 @@ class IngestRecord:
     read: dict[str, int] = field(default_factory=dict)
     """Rows read, per source."""
     left_out: int = 0
-    """Rows outside a source's `where`, or of an event type that is not used."""
+    """Rows outside a source's `where`, or before `as_of` and of an event type that is not used."""
     after_as_of: int = 0
     passed: int = 0
     rejected: dict[tuple[str, str], int] = field(default_factory=dict)
     """Rejected rows per source and rule."""
     examples: tuple[RejectExample, ...] = ()
     types: tuple[TypeCount, ...] = ()
+    """Every type in use, and of the others the `LISTED_TYPES` most frequent ones of a task."""
+    unlisted: int = 0
+    """Good rows of the remaining types."""
+    missing_types: tuple[str, ...] = ()
+    """Types in use that no row before `as_of` has; known of a whole run only."""
     part: str | None = None
     reject_files: tuple[FileRecord, ...] = ()
     first_day: int | None = None
@@ -125,9 +130,11 @@ def ingest(task: IngestTask) -> IngestRecord:
 
     Raises:
         DataError: A file that cannot be read, or whose schema does not fit the mapping.
+        IntegrityError: A file that changed since its footer was read.
+        TransientError: Storage that does not answer.
     """
     read: dict[str, int] = {}
-    left_out = 0
+    left_out = after_as_of = 0
     rejected: dict[tuple[str, str], int] = {}
     rejects: list[pl.DataFrame] = []
     types: list[pl.DataFrame] = []
@@ -147,14 +154,16 @@ def ingest(task: IngestTask) -> IngestRecord:
             for rule, count in rejects[-1].group_by("rule").len().iter_rows():
                 rejected[source.name, rule] = rejected.get((source.name, rule), 0) + count
             inside = inside.filter(pl.col(REJECT) == 0)
-        # The lines of one order can straddle as_of; whether the order counts is decided once they are together.
-        future = pl.lit(value=False) if source.same_id == "lines" else pl.col("event_time") >= task.as_of_us
         inside = inside.with_columns(type=codes)
+        is_future = pl.col("event_time") >= task.as_of_us
+        types.append(_type_counts(inside, task, source, is_future))
         used = pl.col("type").is_not_null()
-        types.append(_type_counts(inside, task, source, future))
-        wanted = inside.filter(used)
-        left_out += inside.height - wanted.height
-        good.append(_encode(wanted.filter(~future), task, piece.source))
+        # The lines of one order can straddle as_of; whether the order counts is decided once they are together.
+        past = inside.filter(~is_future | used if source.same_id == "lines" else ~is_future)
+        after_as_of += inside.height - past.height
+        wanted = past.filter(used)
+        left_out += past.height - wanted.height
+        good.append(_encode(wanted, task, piece.source))
     examples = first_examples(
         RejectExample(*row)
         for frame in rejects
@@ -165,22 +174,20 @@ def ingest(task: IngestTask) -> IngestRecord:
         frame = pl.concat(rejects).sort("source", "file", "row")
         stem = f"part-{task.index:05d}-{task.mark}"
         reject_files = (durable_parquet(frame, Path(task.rejects), stem, root=Path(task.staging)),)
-    counts = pl.concat(types).group_by("source", "event_type").sum().sort("source", "event_type")
+    listed, unlisted = _listed(pl.concat(types))
     part = pl.concat(good)
     written = task.part if part.height else None
     if written is not None:
-        part.sort("user_key").write_parquet(written, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+        write_part(part.sort("user_key"), written)
     return IngestRecord(
         read=read,
         left_out=left_out,
-        after_as_of=int(counts["after_as_of"].sum()),
+        after_as_of=after_as_of,
         passed=part.height,
         rejected=rejected,
         examples=examples,
-        types=tuple(
-            TypeCount(*row)
-            for row in counts.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
-        ),
+        types=listed,
+        unlisted=unlisted,
         part=written,
         reject_files=reject_files,
         first_day=part["day"].min() if part.height else None,  # type: ignore[arg-type]
@@ -198,54 +205,12 @@ def first_examples(examples: Iterable[RejectExample]) -> tuple[RejectExample, ..
     return tuple(first)
 
 
-@contextmanager
-def reading(owner: str, file: str) -> Iterator[None]:
-    """What goes wrong inside is told as an error that names the file, and no value of its rows.
-
-    Args:
-        owner: Whose file it is: `source 'shop'` or `contacts`.
-        file: Its path.
-
-    Raises:
-        DataError: A file that cannot be read, or whose columns or values do not fit the mapping.
-    """
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{file}: {error.message}", code=error.code, hint=error.hint) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        if _is_conversion(error):
-            raise DataError(
-                f"{owner}: {file}: {_without_values(error)}",
-                code="events-values",
-                hint="TRY_CAST(… AS …) gives null for values that do not fit; rows without user or time are rejected.",
-            ) from error
-        raise DataError(
-            f"{owner}: cannot read {file}: {_without_values(error)}",
-            code="input-unreadable",
-            hint="The file is damaged or was replaced while it was read; restore it or take it out of the path.",
-        ) from error
-
-
-def _is_conversion(error: BaseException) -> bool:
-    kinds = (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError)
-    return isinstance(error, kinds) and not str(error).startswith("parquet:")
-
-
-def _without_values(error: BaseException) -> str:
-    # The first line up to where readers list the values they tripped over.
-    if isinstance(error, pl.exceptions.PanicException):
-        return "its data is malformed"
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {_VALUES.split(lines[0])[0][:200]}".rstrip(": ")
-
-
-def _type_counts(rows: pl.DataFrame, task: IngestTask, source: Source, future: pl.Expr) -> pl.DataFrame:
+def _type_counts(rows: pl.DataFrame, task: IngestTask, source: Source, is_future: pl.Expr) -> pl.DataFrame:
     """Rows per event type; the types in use are counted by code, which takes a tenth of the time."""
     aggregates = {
         "rows": pl.len().cast(pl.Int64),
-        "priced": pl.col("amount").count().cast(pl.Int64),
-        "after_as_of": future.sum().cast(pl.Int64),
+        "priced": (pl.col("amount").is_not_null() & ~is_future).sum().cast(pl.Int64),
+        "after_as_of": is_future.sum().cast(pl.Int64),
     }
     names = (
         pl.DataFrame({"event_type": task.types}, schema={"event_type": pl.String})
@@ -254,29 +219,26 @@ def _type_counts(rows: pl.DataFrame, task: IngestTask, source: Source, future: p
     )
     by_code = rows.lazy().filter(pl.col("type").is_not_null()).group_by("type").agg(**aggregates).collect()
     others = rows.lazy().filter(pl.col("type").is_null()).group_by("event_type").agg(**aggregates).collect()
-    columns = ["event_type", "rows", "priced", "after_as_of"]
-    counted = by_code.join(names, on="type").select(columns)
-    # Events of a type that is not used are left out, whenever they happened.
-    unused = others.with_columns(after_as_of=pl.lit(0, pl.Int64)).select(columns)
+    columns = ["event_type", *aggregates]
+    counted = by_code.join(names, on="type").select(*columns, used=pl.lit(value=True))
+    unused = others.select(*columns, used=pl.lit(value=False))
     return pl.concat([counted, unused]).with_columns(source=pl.lit(source.name))
 
 
-def scan(file: str) -> pl.LazyFrame:
-    """The file's columns, plus the keys of its hive folders that the file itself does not have."""
-    frame = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name=ROW)
-    own = frame.collect_schema().names()
-    keys = {key: value for key, value in hive_values(Path(file)).items() if key not in own}
-    return frame.with_columns(pl.lit(value, pl.String).alias(key) for key, value in keys.items())
-
-
-def source_mapping(source: Source, frame: pl.LazyFrame, currency_digits: int) -> SourceMapping:
-    """The mapping of a source for one scanned file."""
-    schema = {name: dtype for name, dtype in frame.collect_schema().items() if name != ROW}
-    return map_source(source, schema, currency_digits)
+def _listed(types: pl.DataFrame) -> tuple[tuple[TypeCount, ...], int]:
+    """The types to name, and the rows of those that are too many to name."""
+    counts = types.group_by("source", "event_type", "used").sum()
+    unused = counts.filter(~pl.col("used")).sort(
+        "rows", "source", "event_type", descending=[True, False, False], nulls_last=True
+    )
+    named = pl.concat([counts.filter("used"), unused.head(LISTED_TYPES)]).sort("source", "event_type")
+    rows = named.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
+    return tuple(TypeCount(*row) for row in rows), int(unused["rows"].slice(LISTED_TYPES).sum())
 
 
 def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
-    with reading(f"source {source.name!r}", piece.file):
+    owner = f"source {source.name!r}"
+    with unchanged(owner, piece.file, piece.stamp), reading(owner, piece.file):
         frame = scan(piece.file)
         mapping = source_mapping(source, frame, task.currency_digits)
         columns = ["user_id", "event_type", "event_time", "event_id", "amount", *task.extras]
@@ -290,10 +252,15 @@ def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
             ),
         )
         local_day = pl.col("event_time").dt.convert_time_zone(task.timezone).dt.date().cast(pl.Int32)
-        return selected.with_columns(
+        rows = selected.with_columns(
             day=local_day,
             event_time=pl.col("event_time").dt.epoch("us"),
         ).collect()
+    if rows.height != piece.rows:
+        raise input_changed(
+            f"{owner}: {piece.file} has {rows.height} rows from row {piece.start} on; its footer promised {piece.rows}"
+        )
+    return rows
 
 
 def _dtype(name: str) -> pl.DataType | None:

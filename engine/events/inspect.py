@@ -7,12 +7,12 @@ else uses them.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from engine.config import Columns, Events, Source, Sql, Value
+from engine.config import Columns, Source, Sql, Value
 from engine.errors import DataError
 from engine.events.sample import Sample
 from engine.suggest import did_you_mean
@@ -58,39 +58,27 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "category": ("category", "productcategory", "itemcategory", "department"),
 }
 _UNIT_PRICE = ("unitprice", "itemprice", "priceperunit", "price")
+_DAY_FORMATS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y"),
+)
+_CLOCK_FORMATS = ("", " %H:%M", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
+# Where several fit, the first one is drafted: the day before the month.
 _TIME_FORMATS = (
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d",
-    "%Y%m%d",
-    "%d.%m.%Y",
-    "%d/%m/%Y",
+    *("%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f UTC"),
+    *("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"),
+    *(day + clock for day in _DAY_FORMATS for clock in _CLOCK_FORMATS),
 )
 _EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_1990, _SECONDS_2100 = 631_152_000, 4_102_444_800
 
-_ROLE_WORDS: dict[str, tuple[str, ...]] = {
-    "purchase": ("purchase", "order", "transaction", "sale", "checkout", "buy", "conversion", "achat", "kauf"),
-    "send": ("send", "sent", "deliver", "campaignreceived", "delivery"),
-    "open": ("open",),
-    "click": ("click",),
-}
-_NOT_THE_ROLE = (
-    "cancel",
-    "refund",
-    "return",
-    "fail",
-    "abandon",
-    "start",
-    "bounce",
-    "unsub",
-    "view",
-    "cart",
-    "wish",
-    "app",
-)
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that rows must satisfy to be kept, and what the others have or have not."""
+
+    sql: str
+    others: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +87,8 @@ class Draft:
 
     source: Source
     notes: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    """What the source's `where` is made of."""
 
 
 def draft_source(name: str, path: str | tuple[str, ...], sample: Sample, given: Mapping[str, str]) -> Draft:
@@ -131,8 +121,10 @@ def draft_source(name: str, path: str | tuple[str, ...], sample: Sample, given: 
     notes: list[str] = []
     columns: dict[str, str | Sql | Value] = {field: column for field, column in found.items() if field != "event_time"}
     time, time_unit = _time(found["event_time"], sample, notes)
+    if isinstance(time, str) and schema[time] == pl.String:
+        raise _unread_time(time, sample)
     columns["event_time"] = time
-    conditions = _conditions(found, sample, notes)
+    conditions = _conditions(found, sample)
     conditions += _amount(columns, schema, sample, given, notes)
     if "event_type" not in columns:
         every = "purchase" if "amount" in columns else "event"
@@ -143,23 +135,11 @@ def draft_source(name: str, path: str | tuple[str, ...], sample: Sample, given: 
         name=name,
         path=path,
         columns=Columns(**columns),  # type: ignore[arg-type]
-        where=" AND ".join(conditions) or None,
+        where=_all_of(conditions),
         time_unit=time_unit,  # type: ignore[arg-type]
         same_id=same_id,  # type: ignore[arg-type]
     )
-    return Draft(source, tuple(notes))
-
-
-def guess_roles(counts: Mapping[str, int]) -> Events:
-    """Which event types are purchases, sends, opens and clicks; the most frequent one of those whose name says so."""
-    roles: dict[str, str] = {}
-    for role, words in _ROLE_WORDS.items():
-        fitting = [name for name in counts if any(word in _plain(name) for word in words)]
-        fitting = [name for name in fitting if not any(word in _plain(name) for word in _NOT_THE_ROLE)]
-        fitting.sort(key=lambda name: (_plain(name) not in words, -counts[name], name))
-        if fitting:
-            roles[role] = fitting[0]
-    return Events(**roles)  # type: ignore[arg-type]
+    return Draft(source, tuple(notes), tuple(conditions))
 
 
 def _plain(name: str) -> str:
@@ -204,6 +184,17 @@ def _no_guess(problem: str, schema: Mapping[str, pl.DataType]) -> DataError:
     )
 
 
+def _unread_time(column: str, sample: Sample) -> DataError:
+    """The error for times as text that no known format reads; text that holds no digit may not be one at all."""
+    example = next((text for text in sample.rows[column].drop_nulls() if any(map(str.isdigit, text))), None)
+    shown = "" if example is None else f", such as {example[:40]!r}"
+    return DataError(
+        f"{column} is text, and no known format of dates and times reads all of its values{shown}",
+        code="init-no-guess",
+        hint="Name another column with --time, or convert this one to timestamps when the files are written.",
+    )
+
+
 def _time(column: str, sample: Sample, notes: list[str]) -> tuple[str | Sql, str | None]:
     """The mapping of the time column and the unit of an integer one."""
     dtype, values = sample.schema[column], sample.rows[column].drop_nulls()
@@ -214,23 +205,39 @@ def _time(column: str, sample: Sample, notes: list[str]) -> tuple[str | Sql, str
                 notes.append(f"{column} is an integer; its size says that it counts {unit} since 1970")
                 return column, unit
     if dtype == pl.String:
-        for pattern in _TIME_FORMATS:
-            parsed = values.head(1000).str.to_datetime(pattern, strict=False, ambiguous="earliest")
-            if not parsed.is_empty() and parsed.null_count() == 0:
-                notes.append(f"{column} is text; it reads as {pattern}")
-                return Sql(sql=f"STRPTIME({_quoted(column)}, '{pattern}')"), None
+        fitting = [pattern for pattern in _TIME_FORMATS if _reads_as(values.unique(), pattern)]
+        if fitting:
+            notes.append(f"{column} is text; it reads as {fitting[0]}")
+            others = [pattern for pattern in fitting[1:] if not pattern.startswith("%Y")]
+            if others:
+                notes.append(f"{column} reads as {' and as '.join(others)} too: check which one it is")
+            return Sql(sql=f"STRPTIME({_quoted(column)}, '{fitting[0]}')"), None
     return column, None
 
 
-def _conditions(found: Mapping[str, str], sample: Sample, notes: list[str]) -> list[str]:
-    conditions = []
-    for field in ("user_id", "event_time"):
-        column = found[field]
-        share = sample.rows[column].null_count() / sample.rows.height
-        if share > 0:
-            conditions.append(f"{_quoted(column)} IS NOT NULL")
-            notes.append(f"{share:.1%} of the sampled rows have no {column}: they are left out")
-    return conditions
+def _reads_as(values: pl.Series, pattern: str) -> bool:
+    """Whether every one of some values has the format; one that does not can tell the day from the month."""
+    for some in (values.head(100), values):
+        parsed = some.str.to_datetime(pattern, strict=False, ambiguous="earliest").dt.epoch("s")
+        # A year of two digits reads as one of the first century.
+        if parsed.is_empty() or not parsed.is_between(_SECONDS_1990, _SECONDS_2100).fill_null(value=False).all():
+            return False
+    return True
+
+
+def _conditions(found: Mapping[str, str], sample: Sample) -> list[Condition]:
+    columns = (found[field] for field in ("user_id", "event_time"))
+    return [
+        Condition(f"{_quoted(column)} IS NOT NULL", f"have no {column}")
+        for column in columns
+        if sample.rows[column].null_count()
+    ]
+
+
+def _all_of(conditions: Sequence[Condition]) -> str | None:
+    if len(conditions) == 1:
+        return conditions[0].sql
+    return " AND ".join(f"({sql})" if " OR " in sql else sql for sql in (one.sql for one in conditions)) or None
 
 
 def _amount(
@@ -239,7 +246,7 @@ def _amount(
     sample: Sample,
     given: Mapping[str, str],
     notes: list[str],
-) -> list[str]:
+) -> list[Condition]:
     """Make order lines' amount of price and quantity where no column has it; the conditions that this needs."""
     amount, quantity = columns.get("amount"), columns.get("quantity")
     if not isinstance(quantity, str) or "amount" in given:
@@ -250,11 +257,12 @@ def _amount(
         return []
     columns["amount"] = Sql(sql=f"{_quoted(quantity)} * {_quoted(price)}")
     notes.append(f"amount is {quantity} times {price}")
-    returned = [name for name in (quantity, price) if (sample.rows[name] <= 0).any()]
-    if not returned:
-        return []
-    notes.append(f"rows with {' or '.join(returned)} of 0 or less (returns, gifts) are left out")
-    return [f"{_quoted(name)} > 0" for name in returned]
+    # Events that have no price, such as those of e-mails, stay.
+    return [
+        Condition(f"{_quoted(name)} IS NULL OR {_quoted(name)} > 0", f"have a {name} of 0 or less (returns, gifts)")
+        for name in (quantity, price)
+        if (sample.rows[name] <= 0).any()
+    ]
 
 
 def _same_id(columns: dict[str, str | Sql | Value], found: Mapping[str, str], sample: Sample, notes: list[str]) -> str:

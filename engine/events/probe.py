@@ -29,14 +29,20 @@ class Footer:
 
     file: Path
     rows: int = 0
-    size: int = 0
+    stamp: tuple[int, int] | None = None
+    """Size in bytes and time of change (ns since 1970 UTC) of the file whose footer this is."""
     columns: tuple[tuple[str, str], ...] = ()
     """Name and Arrow type of each top-level column."""
     problem: str = ""
 
 
 def read_footers(files: Sequence[Path]) -> list[Footer]:
-    """Footers of `files`, in their order; a file that cannot be read has a `problem`."""
+    """Footers of `files`, in their order; a file that cannot be read has a `problem`.
+
+    Raises:
+        ResourceError: A failing disk, or a limit of the system.
+        TransientError: Storage that does not answer; no file is at fault.
+    """
     footers: list[Footer] = []
     while len(footers) < len(files):
         rest = files[len(footers) :]
@@ -75,9 +81,16 @@ def _child_lines(files: Sequence[Path]) -> Iterator[str]:
 def _parse(file: Path, line: str) -> Footer:
     answer = json.loads(line)
     if "problem" in answer:
+        # Here, because the child imports nothing of the engine.
+        from engine.events.read import storage_failure
+
+        failed = OSError(answer.get("errno"), answer["problem"])
+        failure = storage_failure(failed, "footers", str(file))
+        if failure is not None:
+            raise failure
         return Footer(file, problem=answer["problem"])
     columns = tuple((name, dtype) for name, dtype in answer["columns"])
-    return Footer(file, rows=answer["rows"], size=answer["size"], columns=columns)
+    return Footer(file, rows=answer["rows"], stamp=tuple(answer["stamp"]), columns=columns)
 
 
 def _main() -> None:
@@ -98,7 +111,8 @@ def _probe(file: Path) -> dict[str, object]:
 
     try:
         str(file).encode()
-        size = file.stat().st_size
+        status = file.stat()
+        size = status.st_size
         if size == 0:
             return {"problem": "it is empty (0 bytes)"}
         with file.open("rb") as handle:
@@ -116,10 +130,10 @@ def _probe(file: Path) -> dict[str, object]:
     except UnicodeEncodeError:
         return {"problem": "its name is not UTF-8"}
     except OSError as error:
-        return {"problem": error.strerror or "its footer is malformed"}
+        return {"problem": error.strerror or "its footer is malformed", "errno": error.errno}
     except Exception as error:  # noqa: BLE001 - whatever a malformed file raises is the answer
         return {"problem": f"its footer is malformed ({type(error).__name__})"}
-    return {"rows": metadata.num_rows, "size": size, "columns": columns}
+    return {"rows": metadata.num_rows, "stamp": [size, status.st_mtime_ns], "columns": columns}
 
 
 def _implausible(metadata: Any, size: int) -> str:

@@ -45,6 +45,9 @@ FIELDS: Final = (
 )
 FILTERABLE: Final = {field.name: field.dtype for field in FIELDS if field.filterable and field.dtype is not None}
 
+RESERVED_NAMES: Final = frozenset({"user", "user_id", "user_key", "as_of", "anchor", "label", "segment"})
+"""Columns of the published tables, of their folders and of the rows to learn from; no attribute may have their name."""
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -6,20 +6,44 @@ from collections.abc import Iterable, Iterator
 
 from engine.config import Columns, Events, Sql, Target, Value
 from engine.events.inspect import Draft
+from engine.events.roles import ROLES, RoleGuess
 from engine.events.survey import Survey
 from engine.toml_text import toml_key, toml_value
 
-_ROLES = ("purchase", "send", "open", "click")
 _SHOWN_TYPES = 50
 # Three training dates, one validation date and the days after it, a horizon of 30 days each, and some history before.
 _DAYS_TO_LEARN_FROM = 180
 _USERS_TO_LEARN_FROM = 200
 
 
-def starter_config(draft: Draft, survey: Survey, roles: Events) -> str:
+def starter_config(draft: Draft, survey: Survey, guess: RoleGuess) -> str:
     """The text of a configuration file with the guessed source, its event types and roles, and what to change next."""
-    blocks = (_head(roles), _source(draft), _events(survey, roles), _target(survey, roles), _SEGMENTS)
+    roles = guess.roles
+    blocks = (_head(roles), _source(draft, survey), _events(survey, guess), _target(survey, roles), _SEGMENTS)
     return "\n".join(line for block in blocks for line in (*block, ""))
+
+
+def row_notes(draft: Draft, survey: Survey) -> tuple[str, ...]:
+    """What becomes of rows that are not used, counted over all files; the first note says how many there are."""
+    reasons = [
+        (count, condition.others) for condition, count in zip(draft.conditions, survey.failing, strict=False) if count
+    ]
+    notes = []
+    if survey.left_out:
+        lost = f"; {survey.lost_users:,} of {survey.all_users:,} users have no other rows" if survey.lost_users else ""
+        only = f" that {reasons[0][1]}" if len(reasons) == 1 else ""
+        notes.append(f"`where` leaves out {_share(survey.left_out, survey.rows)}{only}{lost}")
+    if len(reasons) > 1:
+        notes += [f"{_share(count, survey.rows)} {others}" for count, others in reasons]
+    if survey.rejected:
+        unusable = "have no user, event type or time that can be used: a run rejects them"
+        notes.append(f"{_share(survey.rejected, survey.rows)} {unusable}")
+    return tuple(notes)
+
+
+def _share(count: int, total: int) -> str:
+    share = f"{count / total:.1%}" if count / total >= 0.001 else "less than 0.1%"
+    return f"{count:,} of {total:,} rows ({share})"
 
 
 def _head(roles: Events) -> Iterator[str]:
@@ -37,12 +61,12 @@ def _head(roles: Events) -> Iterator[str]:
         yield 'segment_fallback = "rfm"'
 
 
-def _source(draft: Draft) -> Iterator[str]:
+def _source(draft: Draft, survey: Survey) -> Iterator[str]:
     source = draft.source
     yield "[[sources]]"
     yield f"name = {toml_value(source.name)}"
     yield f"path = {toml_value(source.path)}"
-    yield from (f"# {_one_line(note)}." for note in draft.notes)
+    yield from (f"# {_one_line(note)}." for note in (*draft.notes, *row_notes(draft, survey)))
     if source.where is not None:
         yield f"where = {toml_value(source.where)}"
     if source.time_unit is not None:
@@ -61,16 +85,17 @@ def _source(draft: Draft) -> Iterator[str]:
             yield f"{name} = {toml_value(entry)}"
 
 
-def _events(survey: Survey, roles: Events) -> Iterator[str]:
+def _events(survey: Survey, guess: RoleGuess) -> Iterator[str]:
     yield f"# From {survey.first_day} to {survey.last_day}:"
     width = max(len(f"{rows:,}") for rows in survey.types.values())
     for name, rows in list(survey.types.items())[:_SHOWN_TYPES]:
         yield f"#   {rows:>{width},}  {_one_line(name)}"
     if len(survey.types) > _SHOWN_TYPES:
         yield f"#   and {len(survey.types) - _SHOWN_TYPES} more types"
+    yield from (f"# {_one_line(note)}." for note in guess.notes)
     yield "[events]"
-    for role in _ROLES:
-        name = getattr(roles, role)
+    for role in ROLES:
+        name = getattr(guess.roles, role)
         yield f"{role} = {toml_value(name)}" if name is not None else f'# {role} = "…"'
 
 

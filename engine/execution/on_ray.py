@@ -34,6 +34,7 @@ _THREAD_VARIABLES = (
 _POLL_SECONDS = 1.0
 _CANCEL_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
+_AUTHENTICATION_LOGGER = "ray._private.authentication.authentication_token_setup"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -195,7 +196,7 @@ def _connect(address: str, environment: Mapping[str, str]) -> None:
         if _probe(address):
             settings["ENABLE_RAY_CLUSTER"] = False
     try:
-        with _ray_constants(settings):
+        with _ray_constants(settings), _quiet_authentication(local=address == "local"):
             ray.init(
                 address=address,
                 runtime_env={"env_vars": dict(environment)},
@@ -254,6 +255,19 @@ def _unreachable(address: str, reason: str) -> TransientError:
         code="cluster-unreachable",
         hint="Check --address and RAY_ADDRESS, or leave both out to start a local Ray.",
     )
+
+
+@contextmanager
+def _quiet_authentication(*, local: bool) -> Iterator[None]:
+    """Without Ray's advice on how to turn the token of a local Ray off: it stays on, and is nobody's concern."""
+    logger = logging.getLogger(_AUTHENTICATION_LOGGER)
+    before = logger.level
+    if local:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from engine.events.probe import Footer
 
 _INGEST_ROWS = 2_000_000
 """Rows of one ingest task: a few hundred MB while it is encoded."""
+_MAX_BUCKETS = 1 << 16
+"""More would be files of a few rows each, and more tasks than a scheduler likes."""
 
 
 def plan_pieces(footers: Sequence[tuple[int, Footer]], rows_per_task: int) -> list[tuple[Piece, ...]]:
@@ -30,7 +32,7 @@ def plan_pieces(footers: Sequence[tuple[int, Footer]], rows_per_task: int) -> li
         start = 0
         while start < footer.rows:
             rows = min(room, footer.rows - start)
-            current.append(Piece(source, str(footer.file), start, rows))
+            current.append(Piece(source, str(footer.file), start, rows, footer.stamp))
             start += rows
             room -= rows
             if room == 0:
@@ -42,6 +44,6 @@ def plan_pieces(footers: Sequence[tuple[int, Footer]], rows_per_task: int) -> li
 
 
 def plan_buckets(rows: int, rows_per_task: int) -> int:
-    """Number of user ranges: a power of two, so that it rarely moves from one day to the next."""
-    needed = max(1, -(-rows // rows_per_task))
+    """Number of user ranges, at most 65,536: a power of two, so that it rarely moves from one day to the next."""
+    needed = min(max(1, -(-rows // rows_per_task)), _MAX_BUCKETS)
     return 1 << (needed - 1).bit_length()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from engine.features.spec import FeatureSpec
+if TYPE_CHECKING:
+    from engine.features.spec import EventType, FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,31 @@ def families(spec: FeatureSpec) -> dict[str, tuple[Feature, ...]]:
     """The features by family, in the order of the catalogue."""
     return {
         "activity": tuple(_activity(spec)),
-        "event types": tuple(_types(spec)),
+        "event types": tuple(feature for event_type in spec.types for feature in _type(event_type, spec)),
         "rates": tuple(_rates(spec)),
         "recency, frequency, monetary value": tuple(_rfm(spec)),
         "engagement": tuple(_engagement(spec)),
     }
+
+
+def shared_names(spec: FeatureSpec) -> dict[tuple[str, ...], str]:
+    """Event types that have a column in common with each other, or one type with what is not of one type.
+
+    Returns:
+        Names of event types (one when the other column is of all types), and the first column they share.
+    """
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for event_type in spec.types:
+        for feature in _type(event_type, spec):
+            owners[feature.name].append(event_type.name)
+    others = {
+        feature.name for family, features in families(spec).items() if family != "event types" for feature in features
+    }
+    shared: dict[tuple[str, ...], str] = {}
+    for column, names in owners.items():
+        if len(names) > 1 or column in others:
+            shared.setdefault(tuple(names), column)
+    return shared
 
 
 def _activity(spec: FeatureSpec) -> Iterator[Feature]:
@@ -60,17 +83,16 @@ def _activity(spec: FeatureSpec) -> Iterator[Feature]:
         yield _int(f"active_days_{window}d", "count", "Days with at least one event.", window)
 
 
-def _types(spec: FeatureSpec) -> Iterator[Feature]:
-    for event_type in spec.types:
-        slug, name = event_type.slug, event_type.name
+def _type(event_type: EventType, spec: FeatureSpec) -> Iterator[Feature]:
+    slug, name = event_type.slug, event_type.name
+    for window in spec.windows:
+        yield _int(f"{slug}_count_{window}d", "count", f"Events of type {name}.", window)
+    yield _int(f"{slug}_count_total", "count", f"Events of type {name} in the whole history.")
+    if event_type.priced:
         for window in spec.windows:
-            yield _int(f"{slug}_count_{window}d", "count", f"Events of type {name}.", window)
-        yield _int(f"{slug}_count_total", "count", f"Events of type {name} in the whole history.")
-        if event_type.priced:
-            for window in spec.windows:
-                yield _float(f"{slug}_amount_{window}d", "money", f"Sum of the amounts of {name}.", window)
-            yield _float(f"{slug}_amount_total", "money", f"Sum of the amounts of {name} in the whole history.")
-        yield _int(f"days_since_{slug}", "days", f"Days from the last {name}'s day to as_of; null when there is none.")
+            yield _float(f"{slug}_amount_{window}d", "money", f"Sum of the amounts of {name}.", window)
+        yield _float(f"{slug}_amount_total", "money", f"Sum of the amounts of {name} in the whole history.")
+    yield _int(f"days_since_{slug}", "days", f"Days from the last {name}'s day to as_of; null when there is none.")
 
 
 RATES = (

@@ -24,7 +24,10 @@ money (major units) and ratios are Float64, divided once from exact integers. Co
 features.
 
 The columns follow from the event types, their roles and the windows. These are the ones of `configs/demo.toml`; the
-page is the output of `python -m engine.features.page configs/demo.toml`.
+page is the output of `python -m engine.features.page configs/demo.toml`. An event type stands in column names in lower
+case, without accents, and with `_` for spaces and punctuation: `Ajout panier` is `ajout_panier`. Letters that have no
+ASCII form are left out and eight digits of a hash of the name are added, so that names stay apart: `søk` is
+`sk_4343582a`, `покупка` is `type_5855ad0b`.
 
 Two conventions of recency and frequency are told apart by their prefix. `rfm_` is segmentation: back from `as_of`,
 every purchase counts. `btyd_` is the one of buy-till-you-die models (Fader, Hardie and Lee 2005): purchases of one day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.features.catalogue import shared_names
 from engine.rollups.packed import MAX_TYPES
 
 _RENAME = 'in the source\'s mapping: event_type = { sql = "CASE WHEN … THEN … END" }.'
@@ -21,7 +23,7 @@ class EventType:
 
     Attributes:
         name: As it is in the log.
-        slug: As it is in column names: lower-case ASCII letters, digits and `_`.
+        slug: As it is in column names: lower-case ASCII letters, digits and `_`; see `slug`.
         priced: Whether its events have amounts.
     """
 
@@ -78,9 +80,18 @@ class FeatureSpec:
 
 
 def slug(name: str) -> str:
-    """`name` for use in a column name: accents dropped, lower case, everything else `_`."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "type"
+    """`name` for use in a column name: accents dropped, lower case, everything else `_`.
+
+    Letters, digits and symbols that are no ASCII even without accents are left out, and eight hexadecimal digits of the
+    name's SHA-256 (UTF-8, NFC) stand for them: `покупка` is `type_5855ad0b`, `søk` is `sk_4343582a`.
+    """
+    letters = unicodedata.normalize("NFKD", name)
+    lost = any(not letter.isascii() and unicodedata.category(letter)[0] in "LNS" for letter in letters)
+    kept = "".join(letter for letter in letters if letter.isascii() or unicodedata.category(letter)[0] not in "LMNS")
+    plain = re.sub(r"[^a-z0-9]+", "_", kept.lower()).strip("_") or "type"
+    if not lost:
+        return plain
+    return f"{plain}_{hashlib.sha256(unicodedata.normalize('NFC', name).encode()).hexdigest()[:8]}"
 
 
 def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -> FeatureSpec:
@@ -92,23 +103,8 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
         priced: Those whose events have amounts.
 
     Raises:
-        ConfigError: Types whose names become the same column name.
+        ConfigError: Too many types, or types that would give two columns one name; all of these are named.
     """
-    slugs: dict[str, str] = {}
-    for name in types:
-        other = slugs.setdefault(slug(name), name)
-        if other != name:
-            raise ConfigError(
-                f"event types {other!r} and {name!r} would both be called {slug(name)!r} in column names",
-                code="event-type-names",
-                hint=f"Rename one {_RENAME}",
-            )
-    if "last_event" in slugs:
-        raise ConfigError(
-            f"the event type {slugs['last_event']!r} would have the column 'days_since_last_event' of all types",
-            code="event-type-names",
-            hint=f"Rename it {_RENAME}",
-        )
     if len(types) > MAX_TYPES:
         raise ConfigError(
             f"{len(types)} event types, at most {MAX_TYPES} can be used",
@@ -116,7 +112,7 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
             hint="List the ones that matter in events.types.",
         )
     weights = config.engagement.weights
-    return FeatureSpec(
+    spec = FeatureSpec(
         types=tuple(EventType(name, slug(name), name in priced) for name in types),
         purchase=config.events.purchase,
         send=config.events.send,
@@ -129,3 +125,14 @@ def feature_spec(config: Config, types: Sequence[str], priced: frozenset[str]) -
         timezone=config.timezone,
         currency_digits=config.currency_digits,
     )
+    shared = [
+        f"  {column!r}: {' and '.join(map(repr, names))}" + (" and another feature" if len(names) == 1 else "")
+        for names, column in shared_names(spec).items()
+    ]
+    if shared:
+        raise ConfigError(
+            "event types that would give two columns one name\n" + "\n".join(shared),
+            code="event-type-names",
+            hint=f"Rename one of each {_RENAME}",
+        )
+    return spec

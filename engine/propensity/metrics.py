@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.stable_math import log, log1p
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -132,13 +134,13 @@ def _average_precision(groups: _Groups, positives: int) -> float | None:
 def _log_loss(truth: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
     eps = np.finfo(np.float64).eps
     clipped = np.clip(probability, eps, 1 - eps)
-    return -math.fsum(np.where(truth, np.log(clipped), np.log1p(-clipped))) / truth.size
+    return -math.fsum(np.where(truth, log(clipped), log1p(-clipped))) / truth.size
 
 
 def _entropy(rate: float) -> float:
     if rate in (0, 1):
         return 0.0
-    return -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
+    return -(rate * float(log(rate)) + (1 - rate) * float(log1p(-rate)))
 
 
 def _lift_by_decile(groups: _Groups, rows: int, positives: int) -> tuple[float, ...]:

@@ -9,17 +9,18 @@ from typing import Final
 import polars as pl
 
 from engine.errors import TamisError
+from engine.system_errors import system_error
 from engine.tables import disk
 
 ROW_GROUP_ROWS: Final = 64_000
-"""Rows a reader of a range of users decodes at the least."""
+"""Rows that a reader of a range of users decodes at the least."""
 
 
 def write_part(frame: pl.DataFrame, path: Path | str) -> None:
     """Write `frame` to `path` in one instant, in place of what is there; nothing is synced.
 
-    An attempt that a cluster gave up for lost may still be alive: it replaces the file by one of the same bytes, and a
-    reader that has the first one open keeps it.
+    An attempt that a cluster gave up for lost may still be alive: it replaces the file by one with the same rows, and
+    a reader that has the first one open keeps it.
 
     Raises:
         ConfigError: The folder cannot be written to.
@@ -30,7 +31,10 @@ def write_part(frame: pl.DataFrame, path: Path | str) -> None:
     temporary, handle = disk.create_temporary(target)
     try:
         with disk.storage_errors(target.parent), handle:
-            frame.write_parquet(handle, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+            try:
+                frame.write_parquet(handle, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+            except pl.exceptions.PolarsError as error:
+                raise system_error(error) or error from error
         disk.rename(temporary, target)
     except BaseException:
         # The first failure is the one to tell; a file that stays behind goes with the work folder.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import polars as pl
 
@@ -13,9 +13,7 @@ from engine.config import Segment
 from engine.errors import ConfigError, IntegrityError
 from engine.segments.rfm_maps import SegmentMap, segment_names
 from engine.segments.rules import CompiledRules
-
-_MAX_FOLDER_BYTES = 255
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+from engine.tables.layout import partition_folder
 
 
 class Assignment(NamedTuple):
@@ -47,11 +45,12 @@ def check_segment_names(segments: Sequence[Segment], fallback: str, segment_map:
             problems.append(f"  - {name!r} is also {other}")
         taken.setdefault(_key(name), f"the rule {name!r}")
     for name in [*(segment.name for segment in segments), *(() if fallback == "rfm" else (fallback,))]:
-        size = len(f"segment={quote(unicodedata.normalize('NFC', name), safe='')}")
-        if size > _MAX_FOLDER_BYTES:
-            problems.append(f"  - {name!r} makes a folder name of {size} bytes; {_MAX_FOLDER_BYTES} are allowed")
-        if not name.strip() or name == _HIVE_NULL:
+        if not name.strip():
             problems.append(f"  - {name!r} would be read as no name at all")
+        try:
+            partition_folder(Path(), "segment", name)
+        except ConfigError as error:
+            problems.append(f"  - {error.message}")
     if problems:
         message = "Segment names that cannot be used:\n" + "\n".join(problems)
         hint = "Rename the entries of [[segments]], or set segment_fallback to another name."

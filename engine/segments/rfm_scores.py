@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.config import Rfm, RfmMethod
 from engine.errors import DataError, IntegrityError
+from engine.features.build import MONETARY_MINOR
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -72,6 +73,13 @@ class RfmEdges:
             message = f"The RFM edges of the bundle cannot be read: {details}"
             hint = "Run `tamis fit` to write a new bundle."
             raise IntegrityError(message, code="bundle-rfm-edges", hint=hint) from error
+
+
+def rfm_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a feature table that `learn_edges` and `score` read, under the names they have there."""
+    return frame.select(
+        "user_id", recency_days="rfm_recency_days", frequency="rfm_frequency", monetary_minor=MONETARY_MINOR
+    )
 
 
 def learn_edges(buyers: pl.DataFrame, rfm: Rfm, currency_digits: int) -> RfmEdges:

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,9 +70,20 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes `folder` and its parents; one that is there already is fine."""
+    """Makes `folder` and its parents, each on stable storage; one that is there already is fine."""
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # The parents were just made, so this is a file system that takes no folders, such as /proc.
+            raise ConfigError(
+                f"cannot make the folder {folder}: {error.strerror}",
+                code="out-not-a-folder",
+                hint="choose an output folder on a disk",
+            ) from error
+    for made in reversed(missing):
+        sync_folder(made.parent)
 
 
 def create_temporary(target: Path) -> tuple[Path, BinaryIO]:

@@ -69,6 +69,16 @@ def test_one_row_per_user_sorted_by_key(file: Path, tmp_path: Path) -> None:
     assert part.sort("user_id")["user_key"].equals(keys, check_names=False)
 
 
+def test_a_part_is_replaced_whole(file: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    read(file, part)
+    inode = part.stat().st_ino
+    with part.open("rb"):
+        read(file, part)
+    assert part.stat().st_ino != inode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contacts.parquet", "part"]
+
+
 def test_chosen_attributes_only(file: Path, tmp_path: Path) -> None:
     _, part = read(file, tmp_path / "part", columns=("vip", "region"), model_columns=("vip",))
     assert part.columns == ["user_key", "user_id", "vip", "region"]
@@ -129,7 +139,7 @@ def test_every_missing_column_is_named(file: Path) -> None:
     assert caught.value.hint == "Columns of the files: id, region, age, vip"
 
 
-@pytest.mark.parametrize("name", ["user", "user_id", "user_key", "segment", "__found"])
+@pytest.mark.parametrize("name", ["user", "user_id", "user_key", "segment", "as_of", "anchor", "label", "__found"])
 def test_names_that_would_collide(tmp_path: Path, name: str) -> None:
     file = write(pl.DataFrame({"id": [1], "x": [2], name: [3]}), tmp_path / "c.parquet")
     assert f"  {name!r} is a name of tamis itself" in refusal(file).message

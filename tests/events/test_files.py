@@ -42,7 +42,17 @@ def tree(tmp_path: Path) -> Path:
         (["?.parquet", "b.parquet", "./b.parquet"], ["a.parquet", "b.parquet"]),
         (["day=2"], ["day=2/deep/y.parquet"]),
         (["day=*"], ["day=1/x.parquet", "day=2/deep/y.parquet"]),
-        (["day=*/*.parquet"], ["day=1/x.parquet", "day=2/_part.parquet"]),
+        (["day=*/*.parquet"], ["day=1/x.parquet"]),
+        (["day=*/_*.parquet"], ["day=2/_part.parquet"]),
+        (["day=2/_part.parquet"], ["day=2/_part.parquet"]),
+        (["_stag*/*.parquet"], ["_staging/z.parquet"]),
+        (["_staging/*.parquet"], ["_staging/z.parquet"]),
+        (
+            ["**/*.parquet"],
+            ["a.parquet", "b.parquet", "day=1/x.parquet", "day=2/deep/y.parquet", "été [1]/ç.parquet"],
+        ),
+        (["*/*.parquet"], ["day=1/x.parquet", "été [1]/ç.parquet"]),
+        (["day=1/**/*.parquet"], ["day=1/x.parquet"]),
         (["day=2/**/y.parquet"], ["day=2/deep/y.parquet"]),
         (
             [""],
@@ -63,6 +73,33 @@ def test_entries_stand_for_files(tree: Path, entries: list[str], expected: list[
 def test_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
     assert find_files("shop", ("./a.parquet", "a.parquet")) == (Path("a.parquet"),)
+
+
+def test_a_file_with_several_paths_is_read_once(tree: Path) -> None:
+    (tree / "0-latest.parquet").symlink_to("a.parquet")
+    (tree / "zz.parquet").symlink_to(tree / "b.parquet")
+    (tree / "day=0").symlink_to("day=1", target_is_directory=True)
+    expected = (tree / "a.parquet", tree / "b.parquet")
+    assert find_files("shop", str(tree / "*.parquet")) == expected
+    assert find_files("shop", str(tree / "day=*" / "x.parquet")) == (tree / "day=1" / "x.parquet",)
+    assert find_files("shop", (str(tree / "zz.parquet"), str(tree / "?.parquet"))) == expected
+    # A link that stands alone is the path of its file.
+    assert find_files("shop", str(tree / "zz.parquet")) == (tree / "zz.parquet",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        ("s3://bucket/log/*.parquet", "s3://bucket/log/*.parquet"),
+        ("/etc/tamis/gs:/bucket/log", "gs://bucket/log"),
+        ("abfss://c@account.dfs.core.windows.net/x", "abfss://c@account.dfs.core.windows.net/x"),
+    ],
+)
+def test_remote_paths_are_told_so(entry: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_files("shop", ("nosuch", entry))
+    assert caught.value.code == "input-remote"
+    assert caught.value.message == f"source 'shop': remote paths are not supported yet: {shown!r}"
 
 
 @pytest.mark.parametrize("entry", ["c.parquet", "*.csv", "empty", "nosuch/**/*.parquet", "day=2/.x", "empty/*"])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from engine.config import Source, Sql, Value
-from engine.errors import DataError
+from engine.errors import DataError, IntegrityError
+from engine.events import ingest as module
 from engine.events.ingest import (
     REJECT_SCHEMA,
     IngestRecord,
@@ -31,7 +34,7 @@ def read(
     folder: Path, *pieces: tuple[Source, int, int] | Source, types: tuple[str, ...] = ("a", "b"), **fields: Any
 ) -> IngestRecord:
     """Ingest whole files, or some rows of them, of sources that are numbered in the order given."""
-    sliced = [(piece, 0, 10_000) if isinstance(piece, Source) else piece for piece in pieces]
+    sliced = [(piece, 0, rows_of(str(piece.path))) if isinstance(piece, Source) else piece for piece in pieces]
     sources = list(dict.fromkeys(piece[0] for piece in sliced))
     task = IngestTask(
         index=3,
@@ -51,6 +54,10 @@ def read(
     total = record.left_out + sum(record.rejected.values()) + record.after_as_of + record.passed
     assert sum(record.read.values()) == total
     return record
+
+
+def rows_of(file: str) -> int:
+    return pq.ParquetFile(file).metadata.num_rows if Path(file).exists() else 1
 
 
 def part(record: IngestRecord) -> pl.DataFrame:
@@ -180,19 +187,43 @@ def test_as_of_belongs_to_the_future(tmp_path: Path) -> None:
     instant = datetime.fromtimestamp(AS_OF_US // 1_000_000, UTC)
     rows = [(1, "a", instant - timedelta(microseconds=1)), (1, "a", instant), (1, "b", instant), (1, "c", instant)]
     record = read(tmp_path, source(write(log(*rows), tmp_path / "l")))
-    assert (record.passed, record.after_as_of, record.left_out) == (1, 2, 1)
+    assert (record.passed, record.after_as_of, record.left_out) == (1, 3, 0)
     assert record.types == (
         TypeCount("log", "a", 2, 0, 1),
         TypeCount("log", "b", 1, 0, 1),
-        TypeCount("log", "c", 1, 0, 0),
+        TypeCount("log", "c", 1, 0, 1),
     )
 
 
+@pytest.mark.parametrize("same_id", ["duplicate", "lines"])
+def test_amounts_of_the_future_do_not_count(tmp_path: Path, same_id: str) -> None:
+    late = NOON + timedelta(days=60)
+    rows = [
+        (1, "a", NOON, "1"),
+        (1, "a", late, "1", 5.0),
+        (1, "b", NOON, "2", 5.0),
+        (1, "b", late, "2"),
+        (1, "b", late),
+    ]
+    one = source(write(log(*rows), tmp_path / "l"), columns={"event_id": "id", "amount": "amount"}, same_id=same_id)
+    record = read(tmp_path, one)
+    assert record.types == (TypeCount("log", "a", 2, 0, 1), TypeCount("log", "b", 3, 1, 2))
+    assert record.after_as_of == (0 if same_id == "lines" else 3)
+
+
 def test_lines_after_as_of_are_passed_on(tmp_path: Path) -> None:
-    rows = [(1, "a", NOON, "o1"), (1, "a", NOON + timedelta(days=60), "o1"), (1, "a", NOON + timedelta(days=60), None)]
+    late = NOON + timedelta(days=60)
+    rows = [
+        (1, "a", NOON, "o1"),
+        (1, "a", late, "o1"),
+        (1, "a", late, None),
+        (1, "c", NOON, "o2"),
+        (1, "c", late, "o2"),
+    ]
     one = source(write(log(*rows), tmp_path / "l"), columns={"event_id": "id"}, same_id="lines")
     record = read(tmp_path, one)
-    assert (record.passed, record.after_as_of) == (3, 0)
+    # Of a type that is not used no order has to be put together.
+    assert (record.passed, record.left_out, record.after_as_of) == (3, 1, 1)
 
 
 def test_rows_outside_where_are_left_out_before_they_are_checked(tmp_path: Path) -> None:
@@ -200,6 +231,15 @@ def test_rows_outside_where_are_left_out_before_they_are_checked(tmp_path: Path)
     record = read(tmp_path, source(write(log(*rows), tmp_path / "l"), where="id = 'k'"))
     assert (record.passed, record.left_out, record.rejected) == (1, 3, {("log", "user_id_missing"): 1})
     assert record.types == (TypeCount("log", "a", 1, 0, 0), TypeCount("log", "c", 1, 0, 0))
+
+
+def test_types_that_are_too_many_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTED_TYPES", 2)
+    rows = [(1, name, NOON) for name in ("z", "z", "z", "y", "y", "d", "d", "c", "a")]
+    record = read(tmp_path, source(write(log(*rows), tmp_path / "l")))
+    # A type in use is always named; of the others the most frequent ones, in alphabetical order when there is a tie.
+    assert [(count.event_type, count.rows) for count in record.types] == [("a", 1), ("d", 2), ("z", 3)]
+    assert (record.unlisted, record.left_out) == (3, 8)
 
 
 @pytest.mark.parametrize("types", [(), ("z",), ("b", "a")])
@@ -273,9 +313,9 @@ def test_messages_name_the_file_and_no_value(tmp_path: Path, columns: dict[str, 
     assert "canary" not in caught.value.message + caught.value.hint
 
 
-def test_values_that_do_not_fit_are_counted(tmp_path: Path) -> None:
+def test_values_that_do_not_fit(tmp_path: Path) -> None:
     file = write(log((1, "a", NOON, "x"), (2, "a", NOON, "5")), tmp_path / "log.parquet")
-    with pytest.raises(DataError, match=r"conversion from `str` to `i64` failed in column 'id' for 1 out of 2 values$"):
+    with pytest.raises(DataError, match=r"conversion from `str` to `i64` failed in column 'id'$"):
         read(tmp_path, source(file, columns={"user_id": Sql(sql="CAST(id AS BIGINT)")}))
     record = read(tmp_path, source(file, columns={"user_id": Sql(sql="TRY_CAST(id AS BIGINT)")}))
     assert (record.passed, record.rejected) == (1, {("log", "user_id_missing"): 1})
@@ -285,6 +325,36 @@ def test_a_file_that_vanished(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"source 'log': cannot read .*gone\.parquet: FileNotFoundError") as caught:
         read(tmp_path, source(tmp_path / "gone.parquet"))
     assert caught.value.code == "input-unreadable"
+
+
+@pytest.mark.parametrize(("start", "rows"), [(0, 4), (2, 2), (3, 1), (9, 1)])
+def test_a_file_with_fewer_rows_than_its_footer_had(tmp_path: Path, start: int, rows: int) -> None:
+    one = source(write(log(*[(user, "a", NOON) for user in range(3)]), tmp_path / "log.parquet"))
+    with pytest.raises(IntegrityError, match=f"from row {start} on; its footer promised {rows}") as caught:
+        read(tmp_path, (one, start, rows))
+    assert caught.value.code == "input-changed"
+
+
+def test_a_file_that_is_not_the_one_whose_footer_was_read(tmp_path: Path) -> None:
+    one = source(write(log((1, "a", NOON)), tmp_path / "log.parquet"))
+    status = (tmp_path / "log.parquet").stat()
+    stamp = (status.st_size, status.st_mtime_ns)
+    task = IngestTask(0, (one,), (), ("a",), (), "UTC", 2, AS_OF_US, None, None, None, "")
+    assert ingest(replace(task, pieces=(Piece(0, str(one.path), 0, 1, stamp),))).passed == 1
+    with pytest.raises(IntegrityError, match=r"log\.parquet was replaced or written to"):
+        ingest(replace(task, pieces=(Piece(0, str(one.path), 0, 1, (stamp[0], stamp[1] - 1)),)))
+
+
+def test_a_part_is_replaced_whole_by_a_second_attempt(tmp_path: Path) -> None:
+    one = source(write(log(*[(user, "a", NOON) for user in range(300)]), tmp_path / "l"))
+    first = Path(str(read(tmp_path, one).part))
+    content = first.read_bytes()
+    with first.open("rb") as reader:
+        inode = first.stat().st_ino
+        read(tmp_path, one)
+        assert first.stat().st_ino != inode
+        assert reader.read() == content == first.read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["l", "part.parquet"]
 
 
 def test_damaged_data_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +8,7 @@ import pytest
 
 from engine.config import Sql, Value
 from engine.errors import DataError
-from engine.events.inspect import Draft, draft_source, guess_roles
+from engine.events.inspect import Draft, draft_source
 from engine.events.sample import Sample, take_sample
 
 NOON = datetime(2026, 1, 1, 12)
@@ -74,12 +74,43 @@ def test_integer_times(unit: str, factor: int, seconds: int) -> None:
         ("2026-01-31T10:20:30Z", datetime(2026, 1, 31, 10, 20, 30)),
         ("20260131", datetime(2026, 1, 31)),
         ("31.01.2026", datetime(2026, 1, 31)),
+        ("31/01/2026 10:20", datetime(2026, 1, 31, 10, 20)),
+        ("1/31/2026 3:04:05 PM", datetime(2026, 1, 31, 15, 4, 5)),
+        ("31-01-2026 10:20:30", datetime(2026, 1, 31, 10, 20, 30)),
+        ("31/01/26", datetime(2026, 1, 31)),
+        ("2026/01/31 10:20", datetime(2026, 1, 31, 10, 20)),
+        ("Jan 31, 2026", datetime(2026, 1, 31)),
+        ("2026-01-31T10:20:30+02:00", datetime(2026, 1, 31, 8, 20, 30, tzinfo=UTC)),
+        ("31/01/2026", datetime(2026, 1, 31)),
+        ("01/31/2026", datetime(2026, 1, 31)),
     ],
 )
 def test_times_as_text(text: str, expected: datetime) -> None:
     time = drafted({"user_id": [1], "date": [text]}).source.columns.event_time
     assert isinstance(time, Sql)
     assert pl.DataFrame({"date": [text]}).select(pl.sql_expr(time.sql)).item() == expected
+
+
+def test_a_late_row_tells_the_month_from_the_day() -> None:
+    dates = [f"{month:02d}/{day:02d}/2026" for month in (1, 2) for day in range(1, 13)] * 100
+    draft = drafted({"user_id": range(len(dates) + 1), "date": [*dates, "03/13/2026"]})
+    assert draft.source.columns.event_time == Sql(sql="STRPTIME(date, '%m/%d/%Y')")
+    assert draft.notes[0] == "date is text; it reads as %m/%d/%Y"
+    assert not any("too" in note for note in draft.notes)
+
+
+def test_dates_that_can_be_read_in_two_ways() -> None:
+    draft = drafted({"user_id": [1, 2], "date": ["01/02/2026", "12/11/2026"]})
+    assert draft.source.columns.event_time == Sql(sql="STRPTIME(date, '%d/%m/%Y')")
+    assert "date reads as %m/%d/%Y too: check which one it is" in draft.notes
+
+
+def test_text_that_is_no_time_is_refused_by_its_own_name() -> None:
+    with pytest.raises(DataError) as caught:
+        drafted({"user_id": [1, 2], "date": ["31/01/2026", "7 days ago"]})
+    assert caught.value.code == "init-no-guess"
+    assert "date is text, and no known format" in caught.value.message
+    assert "--time" in caught.value.hint
 
 
 def orders(user: list[int | None], invoice: list[object], price: list[float]) -> dict[str, object]:
@@ -120,27 +151,18 @@ def test_no_guess(columns: dict[str, object], given: dict[str, str], expected: s
     assert expected in caught.value.message
 
 
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        (
-            {"purchase": 5, "email_send": 50, "email_open": 20, "email_click": 9},
-            "purchase email_send email_open email_click",
-        ),
-        (
-            {"Order Completed": 5, "Email Delivered": 9, "Email Opened": 3},
-            "Order Completed|Email Delivered|Email Opened|-",
-        ),
-        ({"order_cancelled": 9, "order_placed": 5, "app_opened": 7, "unsubscribe_click": 2}, "order_placed|-|-|-"),
-        ({"purchase": 5, "purchase_intent_view": 99}, "purchase|-|-|-"),
-        ({"campaign_received": 5, "coupon_redeemed": 1}, "-|campaign_received|-|-"),
-        ({"login": 3}, "-|-|-|-"),
-    ],
-)
-def test_roles(counts: dict[str, int], expected: str) -> None:
-    roles = guess_roles(counts)
-    found = [roles.purchase, roles.send, roles.open, roles.click]
-    assert [name or "-" for name in found] == expected.split("|" if "|" in expected else None)
+def test_events_without_a_price_stay() -> None:
+    draft = drafted(
+        {
+            "user_id": [1, 1, 2],
+            "event": ["email_sent", "order", "order"],
+            "ts": [NOON] * 3,
+            "quantity": [None, 1, 2],
+            "Unit price": [None, 0.0, 5.0],
+        }
+    )
+    assert draft.source.where == '"Unit price" IS NULL OR "Unit price" > 0'
+    assert [condition.others for condition in draft.conditions] == ["have a Unit price of 0 or less (returns, gifts)"]
 
 
 def test_online_retail(reference_data: Path) -> None:
@@ -156,7 +178,9 @@ def test_online_retail(reference_data: Path) -> None:
         "item_id": "StockCode",
     }
     assert source.same_id == "lines"
-    assert source.where == "CustomerID IS NOT NULL AND Quantity > 0 AND UnitPrice > 0"
+    assert source.where == (
+        "CustomerID IS NOT NULL AND (Quantity IS NULL OR Quantity > 0) AND (UnitPrice IS NULL OR UnitPrice > 0)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.config import Checks, Clusters, Columns, Config, Source, Sql, Value
-from engine.errors import DataError
+from engine.errors import DataError, TransientError
 from engine.events import probe
 from engine.events.probe import Footer, read_footers
 from engine.execution.local import LocalExecutor
@@ -30,7 +32,8 @@ def test_footers_in_order(tmp_path: Path) -> None:
         (files[2], 5, ""),
     ]
     assert footers[0].columns == (("u", "int32"), ("t", "timestamp[us, tz=UTC]"))
-    assert footers[0].size == files[0].stat().st_size
+    status = files[0].stat()
+    assert footers[0].stamp == (status.st_size, status.st_mtime_ns)
     assert read_footers([]) == []
 
 
@@ -79,7 +82,15 @@ def test_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     file = good(tmp_path / "secret.parquet")
     monkeypatch.setattr(Path, "open", refuse)
-    assert probe._probe(file) == {"problem": "Permission denied"}
+    assert probe._probe(file) == {"problem": "Permission denied", "errno": 13}
+
+
+def test_storage_that_does_not_answer_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"problem": os.strerror(errno.ESTALE), "errno": errno.ESTALE}
+    monkeypatch.setattr(probe, "_child_lines", lambda files: iter([json.dumps(answer)]))
+    with pytest.raises(TransientError, match=r"a\.parquet: Stale file handle") as caught:
+        read_footers([tmp_path / "a.parquet"])
+    assert caught.value.code == "storage-unreachable"
 
 
 # A child that dies on names with "dies", hangs on "hangs", and says half a line on "stutters".
@@ -95,7 +106,7 @@ for line in sys.stdin:
     if "stutters" in name:
         print('{"rows"', end="", flush=True)
         os._exit(0)
-    print(json.dumps({"rows": 1, "size": 2, "columns": [["u", "int32"]]}), flush=True)
+    print(json.dumps({"rows": 1, "stamp": [2, 3], "columns": [["u", "int32"]]}), flush=True)
 """
 
 

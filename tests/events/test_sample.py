@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.events.sample import take_sample
 
 
@@ -36,3 +36,30 @@ def test_files_without_events(tmp_path: Path, content: bytes | None, code: str) 
         take_sample(str(path))
     assert caught.value.code == code
     assert code == "events-empty" or str(path) in caught.value.message
+
+
+def test_sample_of_a_long_file_has_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"n": range(50_000)}).write_parquet(path)
+    rows = take_sample(str(path)).rows["n"].to_list()
+    assert (rows[0], rows[-1], len(rows)) == (0, 49_999, len(set(rows)))
+    assert 25_000 in rows
+    assert len(rows) < 30_000
+
+
+def test_a_missing_file_is_named_without_a_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        take_sample(str(tmp_path / "no.parquet"))
+    assert caught.value.code == "input-no-files"
+    assert caught.value.message.startswith("no Parquet file matches ")
+    assert "working directory" in caught.value.hint
+
+
+def test_files_whose_columns_cannot_stand_in_one_table(tmp_path: Path) -> None:
+    pl.DataFrame({"user_id": [1], "ts": [datetime(2026, 1, 1)]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"user_id": [1], "ts": [[True]]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ConfigError) as caught:
+        take_sample(str(tmp_path))
+    assert caught.value.code == "init-different-files"
+    assert "ts (List(Boolean))" in caught.value.message
+    assert "user_id" not in caught.value.message

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from engine.config import Columns, Source, Value
 from engine.config_file import load_config
-from engine.events.inspect import Draft, guess_roles
-from engine.events.starter import source_name, starter_config
+from engine.events.inspect import Condition, Draft
+from engine.events.roles import guess_roles
+from engine.events.starter import row_notes, source_name, starter_config
 from engine.events.survey import Survey
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -55,6 +56,46 @@ def test_what_a_log_is_good_for(
     config = load_config(path).config
     assert (len(config.targets), config.segment_fallback) == (targets, fallback)
     assert text.endswith("\n")
+
+
+def surveyed(**counts: object) -> Survey:
+    return Survey({"purchase": 5}, {"purchase": 5}, date(2025, 1, 1), date(2026, 1, 1), **counts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("survey", "notes"),
+    [
+        (surveyed(rows=10, failing=(0, 0)), ()),
+        (
+            surveyed(rows=25_897, left_out=22_076, failing=(22_076, 0), all_users=800, lost_users=54),
+            ("`where` leaves out 22,076 of 25,897 rows (85.2%) that have no u; 54 of 800 users have no other rows",),
+        ),
+        (
+            surveyed(rows=10_000, left_out=2_500, failing=(2_490, 20)),
+            (
+                "`where` leaves out 2,500 of 10,000 rows (25.0%)",
+                "2,490 of 10,000 rows (24.9%) have no u",
+                "20 of 10,000 rows (0.2%) are free",
+            ),
+        ),
+        (
+            surveyed(rows=10_000, rejected=1, failing=(0, 0)),
+            (
+                (
+                    "1 of 10,000 rows (less than 0.1%) have no user, event type or time that can be used: "
+                    "a run rejects them"
+                ),
+            ),
+        ),
+    ],
+)
+def test_rows_that_are_not_used_are_counted(survey: Survey, notes: tuple[str, ...]) -> None:
+    conditions = (Condition("u IS NOT NULL", "have no u"), Condition("p > 0", "are free"))
+    source = draft("log", "u").source
+    drafted = Draft(source, (), conditions)
+    assert row_notes(drafted, survey) == notes
+    text = starter_config(drafted, survey, guess_roles(survey.types))
+    assert all(f"# {note}.\n" in text for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 from engine.config import Execution
 from engine.errors import ConfigError, ExitCode, ResourceError, TamisError, TransientError
-from engine.execution.on_ray import ray_executor
+from engine.execution.on_ray import _AUTHENTICATION_LOGGER, _quiet_authentication, ray_executor
 from tests.execution.tasks import (
     Attempts,
     break_stubbornly,
@@ -182,7 +183,7 @@ import sys
 import ray
 from engine.config import Execution
 from engine.errors import TamisError
-from engine.execution.on_ray import ray_executor
+from engine.execution.on_ray import _AUTHENTICATION_LOGGER, _quiet_authentication, ray_executor
 from tests.execution.tasks import double
 
 address, tasks = sys.argv[1] or None, [int(task) for task in sys.argv[2:]]
@@ -268,3 +269,17 @@ def test_a_failure_to_connect_is_not_taken_for_a_connection(monkeypatch: pytest.
         with pytest.raises(TransientError, match=r"'local': Failed to connect$") as caught, opened():
             pass
     assert caught.value.code == "cluster-unreachable"
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_only_a_local_ray_is_quiet_about_its_token(caplog: pytest.LogCaptureFixture, local: bool) -> None:
+    with _quiet_authentication(local=local):
+        logging.getLogger(_AUTHENTICATION_LOGGER).warning("inside")
+    logging.getLogger(_AUTHENTICATION_LOGGER).warning("after")
+    assert caplog.messages == (["after"] if local else ["inside", "after"])
+
+
+def test_the_logger_of_the_token_is_the_one_of_ray() -> None:
+    from ray._private.authentication import authentication_token_setup
+
+    assert authentication_token_setup.logger.name == _AUTHENTICATION_LOGGER

@@ -46,6 +46,15 @@ def test_each_row_is_read_once(rows: list[int], limit: int) -> None:
     assert all(piece.rows > 0 for piece in flat)
 
 
+def test_a_piece_knows_the_file_whose_footer_was_read() -> None:
+    [[first], [second]] = plan_pieces([(0, Footer(Path("a"), rows=3, stamp=(5, 7)))], 2)
+    assert (first.stamp, second.stamp) == ((5, 7), (5, 7))
+
+
+def test_buckets_are_limited() -> None:
+    assert plan_buckets(10**9, 1) == 65_536
+
+
 def test_a_task_stays_in_memory_whatever_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_INGEST_ROWS", 7)
     assert [sum(piece.rows for piece in task) for task in plan_pieces(footers(20), 1_000)] == [7, 7, 6]
@@ -72,5 +81,5 @@ def test_buckets(rows: int, per_task: int, buckets: int) -> None:
 def test_buckets_are_the_smallest_power_of_two_that_suffices(rows: int, per_task: int) -> None:
     buckets = plan_buckets(rows, per_task)
     assert buckets.bit_count() == 1
-    assert buckets * per_task >= rows
+    assert buckets * per_task >= rows or buckets == 65_536
     assert buckets == 1 or (buckets // 2) * per_task < rows

@@ -26,12 +26,26 @@ def config_with(**sections: Any) -> Config:
         ("a//b", "a_b"),
         ("  x  ", "x"),
         ("PageView2", "pageview2"),
-        ("購入", "type"),
+        ("d’Oléron — été", "d_oleron_ete"),
+        ("!?", "type"),
+        ("購入", "type_a78fd552"),
+        ("покупка", "type_5855ad0b"),
+        ("søk", "sk_4343582a"),
+        ("Покупка 2", "2_6278b742"),
+        ("🛒", "type_00922290"),
         ("ﬁx", "fix"),
     ],
 )
 def test_slugs_are_plain_lower_case(name: str, expected: str) -> None:
     assert slug(name) == expected
+
+
+def test_names_without_a_latin_letter_stay_apart_in_columns() -> None:
+    types = ("покупка", "просмотр", "購入", "売却", "کھرید", "🛒", "👀")
+    spec = feature_spec(config_with(), types, frozenset(types))
+    names = [feature.name for feature in catalogue(spec)]
+    assert len(set(names)) == len(names)
+    assert all(name.isascii() and name.isidentifier() and name.islower() for name in names)
 
 
 def test_a_configuration_becomes_a_specification() -> None:
@@ -66,8 +80,10 @@ def test_every_type_weighs_one_when_nothing_is_said() -> None:
     ("types", "named"),
     [
         (("email open", "email_open"), ["'email open'", "'email_open'"]),
-        (("購入", "売却"), ["'購入'", "'売却'", "'type'"]),
-        (("Last event",), ["'Last event'", "days_since_last_event"]),
+        (("!", "Type"), ["'!'", "'Type'", "'type_count_7d'"]),
+        (("Last event",), ["'Last event' and another feature", "'days_since_last_event'"]),
+        (("days since x", "x", "x count 30d"), ["'days since x' and 'x count 30d'", "'days_since_x_count_30d'"]),
+        (("a", "A", "Last event"), ["'a' and 'A'", "'Last event'"]),
     ],
 )
 def test_types_that_would_share_a_column_are_refused(types: tuple[str, ...], named: list[str]) -> None:

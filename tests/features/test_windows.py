@@ -68,6 +68,14 @@ def test_a_windows_total_is_the_sum_over_its_days(windows: tuple[int, ...], days
     assert totals.dtype == np.int64
 
 
+def test_the_most_windows_there_can_be_have_a_band_each() -> None:
+    windows = merge_windows(range(1, 101), 365)
+    bands = Bands(1000, windows, 1)
+    days = pl.DataFrame({"user": 0, "day": range(1000), "value": 1}, schema_overrides={"value": pl.Int64})
+    grouped = days.with_columns(band=bands.band()).group_by("user", "band").agg(pl.col("value").sum())
+    assert bands.totals(grouped, "value").tolist() == [[*range(1, 101), 365, 1000]]
+
+
 def test_a_window_holds_its_first_day_and_not_the_day_before() -> None:
     bands = Bands(100, (1, 7), 1)
     days = pl.DataFrame({"day": [99, 98, 93, 92, -500]})

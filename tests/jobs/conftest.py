@@ -24,6 +24,26 @@ event_type = { value = "purchase" }
 event_time = "date"
 """
 
+COUNTS = {
+    "rows": {
+        "read": 1_234_577,
+        "left_out": 2,
+        "rejected": 3,
+        "duplicate": 4,
+        "merged": 0,
+        "after_as_of": 1,
+        "kept": 1_234_567,
+    },
+    "rejected": {"shop": {"user_id_missing": 3}},
+    "events": {"purchase": {"kept": 1_234_567, "zero_amount": 7}},
+    "users": 8,
+    "segments": {
+        "champions": {"users": 6, "mean_spend": 1234.5},
+        "at_risk": {"users": 2, "mean_spend": 0.0},
+        "nobody": {"users": 0, "mean_spend": None},
+    },
+}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -43,7 +63,7 @@ def tamis() -> Callable[..., Result]:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A pipeline that notes how it was called, and returns a record or raises."""
-    state = SimpleNamespace(calls=[], error=None)
+    state = SimpleNamespace(calls=[], error=None, counts={})
 
     def stage(name: str) -> Callable[..., RunRecord]:
         def run(
@@ -62,7 +82,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             return RunRecord(
                 run_id="r1",
                 as_of=as_of or date(2026, 1, 31),
-                counts={"rows": {"kept": 1234567, "rejected": 0}},
+                counts={**COUNTS, **state.counts},
                 timings={"read": 0.25, "total": 1.5},
                 tables={"segments": TableSummary(path="out/segments", rows=2469, files=3, bytes=12345)},
                 bundle="out/bundles/b1",

@@ -21,7 +21,9 @@ from engine.errors import (
     TamisError,
     TransientError,
 )
+from engine.record import RunRecord
 from jobs.app import _EXIT_CODES
+from jobs.summary import print_summary
 
 Tamis = Callable[..., Result]
 
@@ -122,13 +124,49 @@ def test_summary_for_people(tamis: Tamis, folder: Path, pipeline: SimpleNamespac
     assert result.stderr == ""
     assert result.stdout == (
         "run r1 as of 2026-01-31\n\n"
-        "count\n"
-        "rows.kept      1,234,567\n"
-        "rows.rejected          0\n\n"
-        "table      rows  files  size     path\n"
+        "1,234,577 rows read = 1,234,567 events kept + 1 at or after 2026-01-31 + 4 duplicates + 3 rejected"
+        " + 2 left out\n"
+        "  rejected of shop: 3 user_id_missing\n\n"
+        "Events before 2026-01-31\n"
+        "event type       kept  of which free\n"
+        "purchase    1,234,567              7\n\n"
+        "Segments: 8 users, each in one\n"
+        "segment    users  share  mean spend\n"
+        "champions      6  75.0%    1,234.50\n"
+        "at_risk        2  25.0%        0.00\n"
+        "nobody         0   0.0%           –\n\n"
+        "table      rows  files     size  path\n"
         "segments  2,469      3  12.3 kB  out/segments\n\n"
         "bundle out/bundles/b1\n\n"
         "time   read 0.2 s, total 1.5 s\n"
+    )
+
+
+def test_summary_of_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"read": 10, "left_out": 1, "rejected": 2, "after_as_of": 3, "passed": 4}
+    counts = {"rows": rows, "rejected": {}, "event_types": {"purchase": 7}, "contacts": {"read": 5}}
+    print_summary(RunRecord("c1", date(2026, 1, 31), counts))
+    print_summary(RunRecord("c1", None, counts | {"rows": rows | {"after_as_of": 0, "passed": 7}}))
+    told = capsys.readouterr().out
+    assert "10 rows read = 4 can be used + 3 at or after 2026-01-31 + 2 rejected + 1 left out\n" in told
+    assert "10 rows read = 7 can be used + 2 rejected + 1 left out\n" in told
+    assert "purchase       7\n" in told
+    assert "contacts.read  5\n" in told
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_warnings_go_to_stderr(tamis: Tamis, folder: Path, pipeline: SimpleNamespace, options: tuple[str, ...]) -> None:
+    pipeline.counts = {"warnings": ["no row is a click", "segment\x1b[1m 'a' is empty"]}
+    result = tamis("run", "--as-of", "2026-01-31", *options)
+    assert result.stderr == "warning: no row is a click\nwarning: segment[1m 'a' is empty\n"
+    assert ("no row is a click" in result.stdout) == bool(options)
+    assert tamis("run", "--as-of", "2026-01-31", "-q", *options).stderr == ""
+
+
+def test_a_wrong_choice_says_what_was_expected(tamis: Tamis, folder: Path) -> None:
+    error = tamis("run", "--as-of", "2026-01-31", "--executor", "spark").stderr
+    assert error.startswith(
+        "error[usage]: Invalid value for '--executor': expected one of 'local', 'ray', got 'spark'\n"
     )
 
 

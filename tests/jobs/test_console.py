@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import DataError
-from jobs.console import clean, print_table, run_guarded
+from jobs.console import clean, plural, print_table, run_guarded
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,3 +119,13 @@ def test_tables_align(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "name    rows\nété 2  1,234\n[1mb       5\n"
     print_table(("name", "rows"), [])
     assert capsys.readouterr().out == "name  rows\n"
+
+
+def test_numbers_written_as_text_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("day", "share", "spend", "path"), [("7", "24.5%", "1,234.50", "1/a"), ("30", "1.0%", "–", "2")])
+    assert capsys.readouterr().out == "day  share     spend  path\n7    24.5%  1,234.50  1/a\n30    1.0%         –  2\n"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 files"), (1, "1 file"), (1200, "1,200 files")])
+def test_plural(count: int, text: str) -> None:
+    assert plural(count, "file") == text

@@ -42,6 +42,8 @@ def test_it_tells_what_it_did(first: Result, out: Path) -> None:
     assert first.exit_code == 0, first.stderr
     told = first.stdout
     for expected in (
+        "  of which free\n",
+        "more lines of the same baskets",
         "Segments: 2,469 households, each in one",
         "Model coupon: coupon_redeemed within 30 days",
         "Model big_basket: purchase with amount >= 50 within 30 days",
@@ -67,7 +69,8 @@ def test_duckdb_counts_every_household_once(first: Result, out: Path) -> None:
 def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], out: Path) -> None:
     before, again = second
     assert again.exit_code == 0, again.stderr
-    assert again.stderr == f"data and configuration are in {out}/\n"
+    told = f"data and configuration are in {out}/; edit {out}/demo.toml and run the demo again\n"
+    assert again.stderr == told
     assert files(out) == before
     counts = json.loads(again.stdout)["counts"]
     # 155,848 baskets: 86 of them at or after as_of, one of the 478 of 0.00 among these.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.propensity.check_rows import CHECK_ROWS, candidate_rows, choose_rows
-from engine.propensity.model_text import parse_model_text
+from engine.propensity.model_text import canonical_text, parse_model_text
 from engine.propensity.predict import load_booster
 from engine.propensity.train import TrainedModel
 
@@ -17,10 +17,29 @@ def test_candidates_stand_on_both_sides_of_the_splits(model: TrainedModel) -> No
         if count is not None:
             assert set(values[~np.isnan(values)]) == set(range(count))
             continue
-        thresholds = {t for tree in trees for t in tree.threshold[tree.split_feature == feature]}
-        allowed = thresholds | {np.nextafter(t, np.inf) for t in thresholds} or {0.0}
-        assert set(values[~np.isnan(values)]) <= allowed
-        assert np.isnan(values).any() == bool(thresholds)
+        thresholds = {t for tree in trees for t in tree.threshold[tree.split_feature == feature] if np.isfinite(t)}
+        expected = thresholds | {np.nextafter(t, np.inf) for t in thresholds} or {0.0}
+        found = set(values[~np.isnan(values)])
+        assert found <= expected
+        # Every threshold when they are few beside the number of rows.
+        assert found == expected or len(expected) > 20
+        assert np.isnan(values).any()
+
+
+def test_a_split_of_missing_values_from_all_others_has_a_row_on_both_sides() -> None:
+    import lightgbm
+
+    value = np.where(np.arange(400) % 2 == 0, np.nan, np.arange(400) % 3)
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "num_leaves": 2}
+    data = lightgbm.Dataset(value[:, np.newaxis], label=np.isnan(value), feature_name=["f0"])
+    text = canonical_text(lightgbm.train(settings, data, num_boost_round=1).model_to_string())
+    [tree] = parse_model_text(text, [False])
+    assert np.isinf(tree.threshold).all()
+    rows = candidate_rows([tree], [None], seed=1)
+    assert set(rows[~np.isnan(rows)]) == {0.0}
+    assert np.isnan(rows).any()
+    leaves = np.asarray(load_booster(text).predict(rows, pred_leaf=True, num_threads=1))
+    assert set(leaves.ravel()) == {0, 1}
 
 
 def test_the_chosen_rows_visit_most_leaves(model: TrainedModel) -> None:

@@ -106,6 +106,12 @@ def test_one_class_has_no_auc(labels: list[int], average_precision: float | None
     assert result.base_log_loss == result.base_brier == 0.0
 
 
+def test_a_log_loss_is_the_mean_of_its_rows() -> None:
+    scores = [0.1, 0.25, 0.999]
+    expected = -(math.log(0.1) + math.log(0.75) + math.log(0.999)) / 3
+    assert measure([1, 0, 1], scores).log_loss == pytest.approx(expected, rel=1e-15)
+
+
 def test_certain_and_wrong_is_finite() -> None:
     assert measure([1, 0], [0.0, 1.0]).log_loss == pytest.approx(-math.log(np.finfo(np.float64).eps), rel=1e-3)
 

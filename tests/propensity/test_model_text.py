@@ -92,7 +92,8 @@ EDITS = {
     "no leaf": lambda text: edit_line(text, "num_leaves", lambda _: ["0"]),
     "negative leaves": lambda text: edit_line(text, "num_leaves", lambda _: ["-7"]),
     "threshold is NaN": lambda text: edit_line(text, "threshold", first("nan")),
-    "threshold is infinite": lambda text: edit_line(text, "threshold", first("inf")),
+    "threshold is infinite in words": lambda text: edit_line(text, "threshold", first("infinity")),
+    "leaf value is infinite": lambda text: edit_line(text, "leaf_value", first("inf")),
     "threshold overflows": lambda text: edit_line(text, "threshold", first("1e999")),
     "leaf value is NaN": lambda text: edit_line(text, "leaf_value", first("nan")),
     "leaf value is hexadecimal": lambda text: edit_line(text, "leaf_value", first("0x1p3")),
@@ -137,6 +138,41 @@ def test_an_edited_text_is_refused(model: TrainedModel, edit: object) -> None:
     with pytest.raises(IntegrityError) as caught:
         parse(edited, model)
     assert caught.value.code == "model-text"
+
+
+@pytest.mark.parametrize("threshold", ["inf", "-inf"])
+def test_an_infinite_threshold_is_grammar_but_not_the_stored_model(model: TrainedModel, threshold: str) -> None:
+    # LightGBM writes it where a split separates missing values from all others.
+    [number] = [
+        number
+        for number, tree in enumerate(parse_model_text(model.text, model.spec.categorical))
+        if not any(model.spec.categorical[feature] for feature in tree.split_feature) and np.isfinite(tree.threshold[0])
+    ][:1]
+    edited = edit_line(model.text, "threshold", first(threshold), tree=number)
+    trees = parse_model_text(edited, model.spec.categorical)
+    assert trees[number].threshold[0] == float(threshold)
+    with pytest.raises(IntegrityError) as caught:
+        load_scorer(edited, model.spec)
+    assert caught.value.code == "model-sha256"
+    with pytest.raises(IntegrityError) as caught:
+        load_scorer(edited, dataclasses.replace(model.spec, sha256=text_sha256(edited)))
+    assert caught.value.code == "model-scores"
+
+
+def test_lightgbm_writes_infinite_thresholds_that_are_read_back() -> None:
+    import lightgbm
+
+    value = np.where(np.arange(400) % 2 == 0, np.nan, np.arange(400) % 3)
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1, "num_leaves": 2}
+    data = lightgbm.Dataset(value[:, np.newaxis], label=np.isnan(value), feature_name=["f0"])
+    full = lightgbm.train(settings, data, num_boost_round=3).model_to_string()
+    text = canonical_text(full)
+    trees = parse_model_text(text, [False])
+    assert [abs(float(tree.threshold[0])) for tree in trees] == [np.inf] * 3
+    rows = np.array([[np.nan], [-1e308], [0.0], [1e308]])
+    assert (
+        predict_matrix(load_booster(text), rows, 1).tobytes() == predict_matrix(load_booster(full), rows, 1).tobytes()
+    )
 
 
 def test_a_model_of_other_features_is_refused(model: TrainedModel) -> None:

@@ -94,10 +94,13 @@ def test_a_user_without_segment_is_an_error() -> None:
         (["Others"], "others", "'Others' is also the segment 'others' given as segment_fallback"),
         (["\u00e9", "E\u0301"], "rfm", "is also the rule '\u00e9'"),
         (["Straße", "STRASSE"], "rfm", "'STRASSE' is also the rule 'Straße'"),
-        (["é" * 42], "rfm", "makes a folder name of 260 bytes; 255 are allowed"),
-        ([], "é" * 42, "makes a folder name of 260 bytes"),
+        (["é" * 42], "rfm", "the folder name takes 260 bytes when encoded, at most 255 fit"),
+        (["~" * 100], "rfm", "the folder name takes 308 bytes when encoded"),
+        ([], "é" * 42, "the folder name takes 260 bytes when encoded"),
+        (["a\0b"], "rfm", "'a\\x00b' holds a NUL character"),
+        ([], "a\ud800", "'a\\ud800' holds half a surrogate pair"),
         ([" \t"], "rfm", "would be read as no name at all"),
-        (["__HIVE_DEFAULT_PARTITION__"], "rfm", "would be read as no name at all"),
+        (["__HIVE_DEFAULT_PARTITION__"], "rfm", "is the mark that hive partitions use for null"),
     ],
 )
 def test_names_that_cannot_be_told_apart_or_stored(names: list[str], fallback: str, problem: str) -> None:
@@ -105,6 +108,12 @@ def test_names_that_cannot_be_told_apart_or_stored(names: list[str], fallback: s
         check_segment_names([Segment(name=name, where="a > 1") for name in names], fallback, "rf_10")
     assert problem in caught.value.message
     assert caught.value.code == "segment-names"
+
+
+def test_all_names_that_cannot_be_used_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_segment_names([Segment(name=name, where="a > 1") for name in ("a\0", "Champions", " ")], "rfm", "rf_10")
+    assert [line[:3] for line in caught.value.message.splitlines()[1:]] == ["  -"] * 3
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_online_retail_gives_the_published_ten_segments(reference_data: Path, pu
         monetary_minor=pl.col("mills").sum(),
     )
     assert users.height == expected["n_customers"]
-    scored = score(users, learn_edges(users, Rfm(), 3))
+    scored = score(users, learn_edges(users, Rfm(frequency="rank"), 3))
     summary = (
         named(scored, "rf_10")
         .group_by("rfm_segment")

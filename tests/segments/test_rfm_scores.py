@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from engine.config import Rfm, RfmMethod
 from engine.errors import DataError, IntegrityError
-from engine.segments.rfm_scores import BinEdges, RfmEdges, learn_edges, score
+from engine.segments.rfm_scores import BinEdges, RfmEdges, learn_edges, rfm_columns, score
 
 METHODS: tuple[RfmMethod, ...] = ("quantile", "rank", "r_rfm")
 SCHEMA = {"user_id": pl.Int64, "recency_days": pl.Int64, "frequency": pl.Int64, "monetary_minor": pl.Int64}
@@ -156,12 +156,27 @@ def test_broken_edges_are_refused(recency: str) -> None:
     assert caught.value.code == "bundle-rfm-edges"
 
 
+def test_the_columns_are_those_of_the_feature_table_under_other_names() -> None:
+    features = pl.DataFrame(
+        {
+            "rfm_monetary_minor": [5],
+            "rfm_frequency": [2],
+            "user_id": ["a"],
+            "rfm_recency_days": [9],
+            "tenure_days": [90],
+        }
+    )
+    assert rfm_columns(features).to_dicts() == [
+        {"user_id": "a", "recency_days": 9, "frequency": 2, "monetary_minor": 5}
+    ]
+
+
 @pytest.mark.parametrize("learned", ["int", "text"])
 def test_user_ids_of_another_type_are_refused(learned: Literal["int", "text"]) -> None:
     numbers = frame_of([1, 2, 3])
     texts = numbers.with_columns(pl.col("user_id").cast(pl.String))
     first, second = (numbers, texts) if learned == "int" else (texts, numbers)
-    edges = learn_edges(first, Rfm(), 2)
+    edges = learn_edges(first, Rfm(frequency="rank"), 2)
     with pytest.raises(IntegrityError, match="user ids") as caught:
         score(second, edges)
     assert caught.value.code == "bundle-user-id-type"

@@ -44,6 +44,23 @@ def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
     assert caught.value.code == "out-not-a-folder"
 
 
+@pytest.mark.parametrize("there", ["", "out", "out/segments", "out/segments/a"])
+def test_a_new_folder_is_on_stable_storage(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    synced: list[tuple[Path, list[str]]] = []
+
+    def note(folder: Path) -> None:
+        synced.append((folder, [path.name for path in folder.iterdir()]))
+
+    monkeypatch.setattr(disk, "sync_folder", note)
+    monkeypatch.chdir(tmp_path)
+    disk.make_folder(Path("out/segments/a"))
+    names = [(Path(), ["out"]), (Path("out"), ["segments"]), (Path("out/segments"), ["a"])]
+    assert synced == names[len(Path(there).parts) :]
+    disk.make_folder(Path("out/segments/a"))
+    assert len(synced) == len(names) - len(Path(there).parts)
+
+
 def test_temporary_names_are_hidden_and_unique(tmp_path: Path) -> None:
     target = tmp_path / ("x" * 250 + ".parquet")
     pairs = [disk.create_temporary(target) for _ in range(3)]
@@ -78,3 +95,14 @@ def test_remove_tree_outlives_a_late_writer(tmp_path: Path, monkeypatch: pytest.
     disk.remove_tree(folder)
     assert not folder.exists()
     disk.remove_tree(folder)
+
+
+def test_a_file_system_without_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ConfigError) as caught:
+        disk.make_folder(tmp_path / "x" / "_work")
+    assert caught.value.code == "out-not-a-folder"
+    assert str(tmp_path / "x" / "_work") in caught.value.message

@@ -107,6 +107,7 @@ def test_what_is_on_stable_storage_before_what(tmp_path: Path, monkeypatch: pyte
     assert steps[intent:] == [
         ("rename", work / "commit.json"),
         ("sync_folder", work),
+        ("sync_folder", live("segments")),
         ("swap", live("features")),
         ("sync_folder", work / "features"),
         ("sync_folder", live("features").parent),
@@ -122,6 +123,28 @@ def test_what_is_on_stable_storage_before_what(tmp_path: Path, monkeypatch: pyte
         ("sync_folder", work),
         ("remove_tree", work),
     ]
+
+
+def test_the_folders_of_a_first_publish_are_on_stable_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = stage(tmp_path, "a", RUN_A)
+    durable: set[Path] = set()
+    when_the_manifest_stood: set[Path] = set()
+
+    def sync(folder: Path) -> None:
+        durable.update(folder.iterdir())
+
+    def rename(source: Path, target: Path) -> None:
+        source.replace(target)
+        if target == layout.manifest_path(tmp_path, AS_OF):
+            when_the_manifest_stood.update(durable)
+
+    monkeypatch.setattr(disk, "sync_folder", sync)
+    monkeypatch.setattr(disk, "rename", rename)
+    publish(layout.work_folder(tmp_path, "a"), tmp_path, manifest)
+    tables = [layout.table_folder(tmp_path, table.name, AS_OF) for table in manifest.tables]
+    expected = {layout.manifests_folder(tmp_path), *tables, *(folder.parent for folder in tables)}
+    assert expected <= when_the_manifest_stood
+    assert layout.manifest_path(tmp_path, AS_OF) in durable
 
 
 def test_other_dates_and_files_stay(tmp_path: Path) -> None:

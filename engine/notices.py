@@ -1,0 +1,49 @@
+"""What a run wants a person to know although it went through: `counts["warnings"]` of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+
+from engine.config import Config
+from engine.features.windows import EPOCH
+from engine.propensity.spec import ModelSpec
+
+
+def stale_log(config: Config, last_day: int | None, as_of: date) -> list[str]:
+    """Whether the log ends before the shortest window begins, so that everyone looks inactive.
+
+    Args:
+        config: The configuration.
+        last_day: Day of the last event before `as_of` (days since 1970-01-01).
+        as_of: Day of the run.
+    """
+    if last_day is None:
+        return []
+    last = EPOCH + timedelta(days=last_day)
+    gap = (as_of - last).days
+    if gap <= config.features.windows[0]:
+        return []
+    tomorrow = last + timedelta(days=1)
+    return [f"the last event is of {last}, {gap} days before as_of; the log would be complete as of {tomorrow}"]
+
+
+def weak_models(specs: Iterable[ModelSpec]) -> list[str]:
+    """Models that are no better than the base rate on the rows they were measured on."""
+    return [
+        f"model {spec.target.name!r} is no better than the base rate on later rows: log loss "
+        f"{spec.metrics.log_loss:.3f}, base rate {spec.metrics.base_log_loss:.3f}; do not use its scores"
+        for spec in specs
+        if spec.metrics.log_loss >= spec.metrics.base_log_loss
+    ]
+
+
+def empty_segments(config: Config, users: Mapping[str, int]) -> list[str]:
+    """Configured segments that nobody is in: the rule matches nobody, or an earlier rule takes all that it matches."""
+    empty = [segment for segment in config.segments if not users.get(segment.name)]
+    return [f"nobody is in segment {segment.name!r}: {segment.where}" for segment in empty]
+
+
+def missing_types(names: Sequence[str]) -> list[str]:
+    """Event types that the bundle knows and the log does not have."""
+    return [f"the log has no event of type {name!r}; the features over it are 0 or null" for name in names]

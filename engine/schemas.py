@@ -1,0 +1,40 @@
+"""Which columns the published tables have, and which of them a segment's rule may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from engine.bundle import Bundle
+from engine.features.catalogue import catalogue
+from engine.features.spec import FeatureSpec
+
+
+def score_schema(spec: FeatureSpec, targets: Iterable[str], *, clustered: bool) -> dict[str, pl.DataType]:
+    """Name and type of every score column."""
+    schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
+    if spec.purchase is not None:
+        schema |= {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8(), "rfm_segment": pl.String()}
+    if clustered:
+        schema |= {"cluster": pl.Int32(), "cluster_distance": pl.Float64()}
+    return schema | {f"propensity_{target}": pl.Float64() for target in targets}
+
+
+def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
+    """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
+    names = (model.spec.target.name for model in bundle.models)
+    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None)
+
+
+def segment_columns(bundle: Bundle) -> tuple[str, ...]:
+    """Columns of the `segments` table beside `user_id` and the partition key."""
+    rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
+    return (*rfm, *(name for name in bundle_schema(bundle) if name != "cluster_distance"))
+
+
+def rule_schema(
+    spec: FeatureSpec, scores: Mapping[str, pl.DataType], contacts: Mapping[str, pl.DataType]
+) -> dict[str, pl.DataType]:
+    """What a segment's rule may use: features, scores and contact attributes."""
+    return {**{feature.name: feature.dtype for feature in catalogue(spec)}, **scores, **contacts}

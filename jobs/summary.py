@@ -1,0 +1,187 @@
+"""What a run did, told in the terminal: where the rows went, the segments, the models, the tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.console import plural, print_table, say, shown_path, write
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from engine.propensity.spec import ModelSpec
+    from engine.record import RunRecord
+
+_TOP_FEATURES = 3
+_TOLD = {"rows", "events", "users", "segments", "models", "warnings", "sources", "event_types", "rejected"}
+
+
+def print_warnings(record: RunRecord) -> None:
+    """The record's warnings, on stderr."""
+    for warning in record.counts.get("warnings", ()):
+        say(f"warning: {warning}")
+
+
+def print_summary(record: RunRecord) -> None:
+    """Everything a person wants to know of a run, on stdout."""
+    counts = record.counts
+    write(sys.stdout, f"run {record.run_id}" + (f" as of {record.as_of}" if record.as_of else ""))
+    print_rows(counts, record.as_of)
+    print_events(counts, record.as_of)
+    if "segments" in counts:
+        print_segments(counts)
+    fitted = _fitted(record)
+    # A bundle that was only used was told about when it was made.
+    if fitted is not None and "models" in counts:
+        for spec in fitted[1]:
+            print_model(spec)
+    others = {name: value for name, value in counts.items() if name not in _TOLD and value not in ({}, [], ())}
+    if others:
+        write(sys.stdout, "")
+        print_table(("count", ""), list(_flat(others)))
+    if record.tables:
+        write(sys.stdout, "")
+        rows = [
+            (name, table.rows, table.files, _size(table.bytes), shown_path(table.path))
+            for name, table in record.tables.items()
+        ]
+        print_table(("table", "rows", "files", "size", "path"), rows)
+    if record.bundle:
+        write(sys.stdout, f"\nbundle {shown_path(record.bundle)}" + _age(record, fitted))
+    if record.timings:
+        listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record.timings.items())
+        write(sys.stdout, f"\ntime   {listed}")
+
+
+def print_rows(counts: Mapping[str, Any], as_of: date | None, *, lines: str = "more lines of the same orders") -> None:
+    """One sentence that adds up: every row that was read, and what became of it.
+
+    Args:
+        counts: Of a run's record.
+        as_of: First day that was not used.
+        lines: What the rows are called that were summed into the row of their order.
+    """
+    rows = counts.get("rows")
+    if not rows:
+        return
+    parts = [
+        ("kept", "events kept"),
+        ("passed", "can be used"),
+        ("merged", lines),
+        ("after_as_of", f"at or after {as_of}" if as_of else ""),
+        ("duplicate", "duplicates"),
+        ("rejected", "rejected"),
+        ("left_out", "left out"),
+    ]
+    told = [
+        f"{rows[name]:,} {words}"
+        for name, words in parts
+        if words and name in rows and (rows[name] or name != "merged")
+    ]
+    if "read" in rows:
+        write(sys.stdout, f"\n{rows['read']:,} rows read = " + " + ".join(told))
+    else:
+        write(sys.stdout, "\nrows: " + ", ".join(told))
+    for source, rules in counts.get("rejected", {}).items():
+        listed = ", ".join(f"{count:,} {rule}" for rule, count in rules.items())
+        write(sys.stdout, f"  rejected of {source}: {listed}")
+
+
+def print_events(counts: Mapping[str, Any], as_of: date | None) -> None:
+    """Events per type that were kept, and how many of them cost nothing; without these counts, rows per type."""
+    events, types = counts.get("events"), counts.get("event_types")
+    if events:
+        write(sys.stdout, f"\nEvents before {as_of}")
+        listed = [(name, kinds["kept"], kinds["zero_amount"]) for name, kinds in events.items()]
+        print_table(("event type", "kept", "of which free"), listed)
+    elif types:
+        write(sys.stdout, "")
+        print_table(("event type", "rows"), list(types.items()))
+
+
+def print_segments(counts: Mapping[str, Any], *, users: str = "users") -> None:
+    """Users of each segment, their share and their mean spend.
+
+    Args:
+        counts: Of a run's record.
+        users: What users are called.
+    """
+    total = counts.get("users") or sum(size["users"] for size in counts["segments"].values())
+    write(sys.stdout, f"\nSegments: {total:,} {users}, each in one")
+    print_table(
+        ("segment", users, "share", "mean spend"),
+        [
+            (name, size["users"], _percent(size["users"], total), _money(size.get("mean_spend")))
+            for name, size in counts["segments"].items()
+        ],
+    )
+
+
+def print_model(spec: ModelSpec, *, users: str = "users") -> None:
+    """What a model predicts, and how well it did on days later than all it learnt from."""
+    measured = spec.metrics
+    what = f"{spec.target.event}{f' with {spec.target.where}' if spec.target.where else ''}"
+    days = plural(spec.target.horizon_days, "day")
+    write(sys.stdout, f"\nModel {spec.target.name}: {what} within {days}")
+    write(
+        sys.stdout,
+        f"  on {measured.rows:,} {users} at {', '.join(str(day) for day in spec.valid_anchors)}, later than all it"
+        f" learnt from ({measured.positives:,} did it, {measured.base_rate:.1%}):",
+    )
+    print_table(
+        ("  measure", "model", "base rate"),
+        [
+            ("  AUC", f"{measured.auc:.3f}", "0.500"),
+            ("  average precision", f"{measured.average_precision:.3f}", f"{measured.base_rate:.3f}"),
+            ("  log loss", f"{measured.log_loss:.3f}", f"{measured.base_log_loss:.3f}"),
+            ("  Brier score", f"{measured.brier:.4f}", f"{measured.base_brier:.4f}"),
+            ("  lift of the top tenth", f"{measured.lift_by_decile[0]:.1f}", "1.0"),
+        ],
+    )
+    telling = ", ".join(name for name, _ in spec.importance[:_TOP_FEATURES])
+    write(sys.stdout, f"  most telling features: {telling}")
+
+
+def _fitted(record: RunRecord) -> tuple[date, Iterable[ModelSpec]] | None:
+    """The day of the record's bundle, and its models."""
+    if record.bundle is None or not Path(record.bundle).is_dir():
+        return None
+    from engine.bundle import load_bundle
+
+    bundle = load_bundle(Path(record.bundle))
+    return bundle.as_of, [model.spec for model in bundle.models]
+
+
+def _age(record: RunRecord, fitted: tuple[date, Iterable[ModelSpec]] | None) -> str:
+    if fitted is None:
+        return ""
+    return f", fitted as of {fitted[0]}" + ("" if "models" in record.counts else ", used again")
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{part / total:.1%}" if total else "–"
+
+
+def _money(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}"
+
+
+def _flat(values: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested counts as rows: `contacts.read`."""
+    if not isinstance(values, dict):
+        yield prefix, values
+        return
+    for key, value in values.items():
+        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

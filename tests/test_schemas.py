@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from engine.features.catalogue import catalogue
+from engine.schemas import rule_schema, score_schema
+from tests.features.logs import spec_of
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("purchase", ["purchase", None])
+def test_the_schema_of_scores_follows_what_was_learnt(purchase: str | None, clustered: bool) -> None:
+    names = list(score_schema(spec_of(purchase=purchase), ["a", "b"], clustered=clustered))
+    assert names == [
+        "engagement_score",
+        *(["r_score", "f_score", "m_score", "rfm_segment"] if purchase else []),
+        *(["cluster", "cluster_distance"] if clustered else []),
+        "propensity_a",
+        "propensity_b",
+    ]
+
+
+def test_rules_may_use_features_scores_and_attributes() -> None:
+    spec = spec_of()
+    scores = score_schema(spec, ["buys"], clustered=True)
+    schema = rule_schema(spec, scores, {"region": pl.String()})
+    assert schema == {feature.name: feature.dtype for feature in catalogue(spec)} | scores | {"region": pl.String()}
+    assert {"purchase_amount_30d", "engagement_score", "region", "propensity_buys"} <= set(schema)
+    assert not {"user_id", "user_key", "rfm_monetary_minor", "segment"} & set(schema)

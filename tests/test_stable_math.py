@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import subprocess
+import sys
+from decimal import Decimal, localcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+from engine.stable_math import log, log1p
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = [feature for feature in __cpu_dispatch__ if __cpu_features__[feature]]
+
+# Everything of the engine that takes logarithms, as one checksum.
+RESULTS = """
+import hashlib
+import numpy as np
+import polars as pl
+from engine.clusters.assign import assign
+from engine.clusters.fit import fit_clusters
+from engine.propensity.metrics import measure
+from engine.stable_math import log, log1p
+
+random = np.random.Generator(np.random.PCG64(4))
+values = random.integers(0, 10_000_000, 20_000) / 100
+frame = pl.DataFrame({"spend": values, "visits": random.integers(0, 400, 20_000)})
+clustering = fit_clusters(frame, ["spend", "visits"], k_min=2, k_max=3, seed=1).clustering
+scores = (random.integers(1, 1000, 20_000)) / 1000
+metrics = measure(random.integers(0, 2, 20_000), scores)
+taken = [log1p(values), log(scores), repr(clustering), repr(metrics), assign(frame, clustering).write_csv()]
+digest = hashlib.sha256()
+for part in taken:
+    digest.update(part.encode() if isinstance(part, str) else part.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def units_off(found: float, exact: Decimal) -> float:
+    return float(abs(Decimal(found) - exact) / Decimal(math.ulp(float(exact))))
+
+
+@given(st.floats(5e-324, 1.7e308) | st.floats(0.5, 2) | st.integers(1, 10**9).map(float))
+def test_logarithms_are_within_one_unit_in_the_last_place(value: float) -> None:
+    with localcontext(prec=60):
+        assert units_off(float(log(value)), Decimal(value).ln()) <= 1
+
+
+@given(
+    st.floats(0, 1.7e308) | st.floats(-1, 2, exclude_min=True) | st.integers(0, 10**9).map(float) | st.floats(0, 1e-9)
+)
+def test_logarithms_of_one_more_are_within_two_units(value: float) -> None:
+    with localcontext(prec=400):
+        assert units_off(float(log1p(value)), (1 + Decimal(value)).ln()) <= 2
+
+
+def test_more_never_has_a_smaller_logarithm() -> None:
+    assert (np.diff(log1p(np.arange(300_000))) > 0).all()
+
+
+def test_known_values() -> None:
+    assert float(log(1)) == float(log1p(0)) == 0.0
+    assert float(log(2)) == math.log(2)
+    assert log1p(np.array([5e-324, 1e-300, -1e-300])).tolist() == [5e-324, 1e-300, -1e-300]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 4), (2, 4096)])
+def test_the_shape_is_kept_and_a_value_has_the_same_bits_in_any_company(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(2).exponential(100, size=shape)
+    for function in (log, log1p):
+        found = function(values)
+        assert found.shape == shape
+        alone = [float(function(value)) for value in values.ravel()[:50].tolist()]
+        assert found.ravel()[:50].tolist() == alone
+        assert found.tobytes() == np.ascontiguousarray(function(np.asfortranarray(values))).tobytes()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_what_has_no_logarithm_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="finite values above 0"):
+        log([1.0, value])
+    if value:
+        with pytest.raises(ValueError, match="finite values above -1"):
+            log1p([1.0, value])
+
+
+def test_the_bits_are_those_of_every_other_machine() -> None:
+    steps = np.arange(1, 100_001)
+    digest = hashlib.sha256(log(steps / 7).astype("<f8").tobytes() + log1p(steps / 64).astype("<f8").tobytes())
+    assert digest.hexdigest() == "177d284612c499204b7814d421e65ba6d5aa3968b156d13cf0680064416fddea"
+
+
+@pytest.mark.skipif(not OPTIONAL, reason="this processor has no kernels to choose from")
+def test_no_result_depends_on_what_the_processor_can_do() -> None:
+    def run(without: list[str]) -> str:
+        environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(without)}
+        command = [sys.executable, "-c", RESULTS]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert run(OPTIONAL) == run([])
