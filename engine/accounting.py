@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -108,9 +108,11 @@ def event_counts(buckets: Sequence[ScoreRecord]) -> dict[str, dict[str, int]]:
     return {name: {"kept": kept[name], "zero_amount": zero[name]} for name in sorted(kept)}
 
 
-def segment_counts(buckets: Sequence[ScoreRecord], currency_digits: int) -> dict[str, dict[str, float]]:
-    """Per segment, the largest first: users, and their mean spend in major units."""
-    sizes: dict[str, SegmentSize] = {}
+def segment_counts(
+    buckets: Sequence[ScoreRecord], rules: Iterable[str], currency_digits: int
+) -> dict[str, dict[str, float | None]]:
+    """Per segment, the largest first: users, and their mean spend in major units; None for a rule that took nobody."""
+    sizes: dict[str, SegmentSize] = {name: SegmentSize() for name in rules}
     for bucket in buckets:
         for name, size in bucket.segments.items():
             known = sizes.get(name, SegmentSize())
@@ -118,7 +120,10 @@ def segment_counts(buckets: Sequence[ScoreRecord], currency_digits: int) -> dict
     ordered = sorted(sizes.items(), key=lambda item: (-item[1].users, item[0]))
     minor = 10**currency_digits
     return {
-        name: {"users": size.users, "mean_spend": round(size.spent_minor / size.users / minor, 2)}
+        name: {
+            "users": size.users,
+            "mean_spend": round(size.spent_minor / size.users / minor, 2) if size.users else None,
+        }
         for name, size in ordered
     }
 

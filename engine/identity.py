@@ -48,16 +48,16 @@ def learning_hashes(config: Config) -> dict[str, str]:
     return hashes
 
 
-def run_identity(kind: str, as_of: date, fingerprints: Mapping[str, str]) -> str:
+def run_identity(kind: str, as_of: date | None, fingerprints: Mapping[str, str]) -> str:
     """Id of a run: equal for equal input, configuration, bundle, versions of the code and date.
 
     Args:
         kind: `fit`, `score` or `check`.
-        as_of: Date of the run.
+        as_of: Date of the run; None when every event counts.
         fingerprints: What it depends on.
     """
     text = json.dumps([dict(fingerprints), {name: version(name) for name in _CODE}], sort_keys=True)
-    return f"{kind}-{as_of.isoformat()}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
+    return f"{kind}-{as_of.isoformat() if as_of else 'all'}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
 def run_mark(run_id: str) -> str:

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
+from engine.bundle import Bundle
 from engine.config import Config
 from engine.features.windows import EPOCH
 from engine.propensity.spec import ModelSpec
+from engine.scoring import ScoreRecord
+
+
+def score_warnings(
+    config: Config, as_of: date, bundle: Bundle, counts: Mapping[str, Any], buckets: Sequence[ScoreRecord]
+) -> list[str]:
+    """Everything that a score run warns of.
+
+    Args:
+        config: The configuration.
+        as_of: Day of the run.
+        bundle: The bundle that scored.
+        counts: The run's counts.
+        buckets: What became of each bucket.
+    """
+    last_days = [bucket.last_day for bucket in buckets if bucket.last_day is not None]
+    users = {name: size["users"] for name, size in counts["segments"].items()}
+    return [
+        *stale_log(config, max(last_days, default=None), as_of),
+        *missing_types(counts.get("missing_types", ())),
+        *empty_segments(config, users),
+        *weak_models(model.spec for model in bundle.models),
+    ]
 
 
 def stale_log(config: Config, last_day: int | None, as_of: date) -> list[str]:
@@ -40,7 +66,7 @@ def weak_models(specs: Iterable[ModelSpec]) -> list[str]:
 
 def empty_segments(config: Config, users: Mapping[str, int]) -> list[str]:
     """Configured segments that nobody is in: the rule matches nobody, or an earlier rule takes all that it matches."""
-    empty = [segment for segment in config.segments if not users.get(segment.name)]
+    empty = [segment for segment in config.segments if not users.get(unicodedata.normalize("NFC", segment.name))]
     return [f"nobody is in segment {segment.name!r}: {segment.where}" for segment in empty]
 
 

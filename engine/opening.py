@@ -5,6 +5,7 @@ In: a configuration. Out: its files, their types, and the fingerprints that name
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def open_run(config: Config) -> Opened:
         DataError: Files that cannot be read, or whose columns do not fit.
     """
     contacts = check_names(config)
+    # Tasks may run in other working directories than this process.
+    config = config.model_copy(update={"out": str(Path(config.out).absolute())})
     given = open_input(config)
     stamps = _stamps(config, given)
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
@@ -64,6 +67,12 @@ def check_names(config: Config) -> dict[str, pl.DataType]:
         ConfigError: The configuration names what does not exist.
         DataError: Contacts that cannot be read.
     """
+    if re.search(r"(?:^|/)[a-z][a-z0-9+.-]+:/", config.out):
+        raise ConfigError(
+            f"out must be a folder, got {config.out!r}; object stores cannot be written to yet",
+            code="out-remote",
+            hint="Name a folder that all workers see, and copy the published tables from there.",
+        )
     check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
     if config.segment_fallback == "rfm" and config.events.purchase is None:
         raise ConfigError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.accounting import (
     Stopwatch,
@@ -29,6 +30,7 @@ from engine.features.windows import day_number
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.learning import Clustered, Scales, build_matrices, check_history, learn
 from engine.learning_plan import check_columns, learn_tasks, matrix_tasks
+from engine.notices import score_warnings, weak_models
 from engine.opening import Opened, check_unchanged, open_run
 from engine.preparation import count_rows, line_sources, prepare, rows_read
 from engine.progress import Progress, track
@@ -118,6 +120,7 @@ def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | N
         "users": sum(matrix.users for matrix in matrices),
         **known,
         "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
+        "warnings": weak_models(model.spec for model in bundle.models),
     }
     return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))
 
@@ -207,14 +210,16 @@ def _score(
             ]
             buckets = executor.map(score_bucket, tasks, on_done=track(progress, "score", len(tasks)))
         reconcile(prepared, buckets)
-        counts = {
+        segment_names = [unicodedata.normalize("NFC", segment.name) for segment in config.segments]
+        counts: dict[str, Any] = {
             "rows": row_counts(prepared, buckets),
             **ingest_counts(prepared.ingested),
             "events": event_counts(buckets),
             "users": sum(bucket.users for bucket in buckets),
             **contact_counts(prepared, buckets),
-            "segments": segment_counts(buckets, config.currency_digits),
+            "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
+        counts["warnings"] = score_warnings(config, as_of, fitted, counts, buckets)
         tables = table_records(prepared, buckets, as_of)
         check_tables(tables, counts["users"])
         check_unchanged(opened)
@@ -280,7 +285,7 @@ def check_run(
         },
         **ingest_counts(total),
     }
-    return RunRecord(run_identity("check", day, opened.fingerprints), as_of, counts, watch.timings())
+    return RunRecord(run_identity("check", as_of, opened.fingerprints), as_of, counts, watch.timings())
 
 
 def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:

@@ -76,6 +76,7 @@ class ScoreRecord:
     """What became of one bucket.
 
     Attributes:
+        last_day: Day of the last event before `as_of` (days since 1970-01-01).
         events: Per event type: events before `as_of`, and those of them with an amount of zero.
         files: Per table, the files that were staged.
         schemas: Per table, columns and types as the manifest keeps them.
@@ -87,6 +88,7 @@ class ScoreRecord:
     lines: int
     after_as_of: int
     contacts_matched: int
+    last_day: int | None = None
     events: dict[str, tuple[int, int]] = field(default_factory=dict)
     segments: dict[str, SegmentSize] = field(default_factory=dict)
     files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
@@ -141,6 +143,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         lines=bucket.lines,
         after_as_of=bucket.after_as_of,
         contacts_matched=matched,
+        last_day=bucket.events["day"].max(),  # type: ignore[arg-type]
         events=_event_counts(bucket.events, spec.type_names),
         segments=_segment_sizes(assigned),
         files=files,

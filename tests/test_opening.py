@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_a_run_starts_from(file: Path) -> None:
     config = configuration(file)
     opened = open_run(config)
-    assert opened.config is config
+    assert opened.config == config
     assert {name: str(dtype) for name, dtype in opened.contacts.items()} == {"region": "String"}
     assert opened.given.rows == shop(5).height + mail(5).height
     assert opened.fingerprints == {"config": config_hash(config), "input": input_fingerprint(config, opened.given)}
@@ -30,6 +30,19 @@ def test_what_a_run_starts_from(file: Path) -> None:
         "mail/000.parquet",
         "shop/000.parquet",
     ]
+
+
+def test_the_output_folder_becomes_absolute(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    opened = open_run(configuration(file).model_copy(update={"out": "tables"}))
+    assert opened.config.out == str(file.parent / "tables")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/tables", "gs://bucket", "/work/s3:/bucket"])
+def test_an_object_store_is_no_output_folder(file: Path, out: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_run(configuration(file).model_copy(update={"out": out}))
+    assert caught.value.code == "out-remote"
 
 
 # ---------------------------------------------------------------------------------------- conditions and mapped columns

@@ -53,7 +53,8 @@ def find_files(name: str, path: str | tuple[str, ...]) -> tuple[Path, ...]:
             code="input-no-files",
             hint="Paths in a configuration file are relative to the folder of that file.",
         )
-    return tuple(sorted(found.values()))
+    # Absolute: a task on another machine has another working directory.
+    return tuple(sorted(file.absolute() for file in found.values()))
 
 
 def _linked(file: Path, target: Path) -> tuple[bool, bool, Path]:

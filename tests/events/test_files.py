@@ -70,9 +70,9 @@ def test_entries_stand_for_files(tree: Path, entries: list[str], expected: list[
     assert found == tuple(sorted(tree / name for name in expected))
 
 
-def test_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_become_absolute(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
-    assert find_files("shop", ("./a.parquet", "a.parquet")) == (Path("a.parquet"),)
+    assert find_files("shop", ("./a.parquet", "a.parquet")) == (tree / "a.parquet",)
 
 
 def test_a_file_with_several_paths_is_read_once(tree: Path) -> None:
