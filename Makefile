@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock format clean
+.PHONY: help demo test slow check bench lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,9 @@ demo: $(READY) ## Segment the customers of a grocer: real data, tables under dem
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+slow: $(READY) ## Run the tests that take minutes (50 kills of a run)
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(READY) ## Check formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -38,6 +38,13 @@ def second(out: Path, first: Result) -> tuple[dict[str, bytes], Result]:
     return files(out), tamis("demo", "--out", str(out), "--json")
 
 
+def test_the_readme_shows_what_it_prints(first: Result) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(part for part in readme.split("```") if part.startswith("\nSegments: "))
+    told = first.stdout.splitlines()
+    assert [line for line in block.splitlines() if line not in {*told, "…"}] == []
+
+
 def test_it_tells_what_it_did(first: Result, out: Path) -> None:
     assert first.exit_code == 0, first.stderr
     told = first.stdout
