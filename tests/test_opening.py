@@ -38,7 +38,7 @@ def test_the_output_folder_becomes_absolute(file: Path, monkeypatch: pytest.Monk
     assert opened.config.out == str(file.parent / "tables")
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/tables", "gs://bucket", "/work/s3:/bucket"])
+@pytest.mark.parametrize("out", ["s3://bucket/tables", "gs://bucket", "/data/s3:/bucket"])
 def test_an_object_store_is_no_output_folder(file: Path, out: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_run(configuration(file).model_copy(update={"out": out}))
