@@ -9,7 +9,21 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.accounting import (
+from engine.bundle import Bundle, bundle_id, load_bundle
+from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
+from engine.config import Config
+from engine.errors import ConfigError
+from engine.execution.protocol import Executor
+from engine.features.choice import feature_spec
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.identity import learning_hashes, run_identity, run_mark
+from engine.progress import Progress, track
+from engine.propensity.labels import target_condition
+from engine.propensity.train import TrainedModel
+from engine.record import RunRecord, TableSummary
+from engine.segments.rules import compile_rules
+from engine.stages.accounting import (
     Stopwatch,
     check_tables,
     contact_counts,
@@ -20,26 +34,13 @@ from engine.accounting import (
     segment_counts,
     table_records,
 )
-from engine.bundle import Bundle, bundle_id, load_bundle
-from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
-from engine.config import Config
-from engine.errors import ConfigError
-from engine.execution.protocol import Executor
-from engine.features.spec import FeatureSpec, feature_spec
-from engine.features.windows import day_number
-from engine.identity import learning_hashes, run_identity, run_mark
-from engine.learning import Clustered, Scales, build_matrices, check_history, learn
-from engine.learning_plan import check_columns, learn_tasks, matrix_tasks
-from engine.notices import score_warnings, weak_models
-from engine.opening import Opened, check_unchanged, open_run
-from engine.preparation import count_rows, line_sources, prepare, rows_read
-from engine.progress import Progress, track
-from engine.propensity.labels import target_condition
-from engine.propensity.train import TrainedModel
-from engine.record import RunRecord, TableSummary
-from engine.schemas import rule_schema, score_schema
-from engine.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
-from engine.segments.rules import compile_rules
+from engine.stages.learning import Clustered, Scales, build_matrices, check_history, learn
+from engine.stages.learning_plan import check_columns, learn_tasks, matrix_tasks
+from engine.stages.notices import score_warnings, weak_models
+from engine.stages.opening import Opened, check_unchanged, open_run
+from engine.stages.preparation import count_rows, line_sources, prepare, rows_read
+from engine.stages.schemas import rule_schema, score_schema
+from engine.stages.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
 from engine.tables.publish import publish

@@ -14,7 +14,7 @@ from engine.bundle import Bundle, bundle_files, bundle_id, load_bundle
 from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
 from engine.config import Config
 from engine.errors import ConfigError, IntegrityError
-from engine.features.spec import feature_spec
+from engine.features.choice import feature_spec
 from engine.tables import disk
 from engine.tables.layout import bundles_folder
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from engine.config import Config
 from engine.config_file import load_config
 from engine.features.catalogue import Feature, families
-from engine.features.spec import FeatureSpec, feature_spec
+from engine.features.choice import feature_spec
+from engine.features.spec import FeatureSpec
 
 _INTRODUCTION = """# Features
 

@@ -13,7 +13,7 @@ from engine.errors import DataError, TransientError
 from engine.events import probe
 from engine.events.probe import Footer, read_footers
 from engine.execution.local import LocalExecutor
-from engine.preparation import Input, count_rows
+from engine.stages.preparation import Input, count_rows
 from tests.events.logs import AS_OF, NOON
 
 

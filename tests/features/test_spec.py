@@ -8,7 +8,8 @@ import pytest
 from engine.config import Columns, Config, Source
 from engine.errors import ConfigError
 from engine.features.catalogue import catalogue
-from engine.features.spec import EventType, FeatureSpec, feature_spec, slug
+from engine.features.choice import feature_spec
+from engine.features.spec import EventType, FeatureSpec, slug
 from tests.features.logs import spec_of
 
 

@@ -18,8 +18,8 @@ from engine.features.catalogue import catalogue
 from engine.pipeline import fit_run, score_run
 from engine.record import RunRecord
 from engine.rollups.bucket import KEYS, KeyRange
-from engine.schemas import bundle_schema, segment_columns
-from engine.scoring import (
+from engine.stages.schemas import bundle_schema, segment_columns
+from engine.stages.scoring import (
     ScoreTask,
     add_scores,
     check_attributes,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from engine.accounting import ingest_counts
 from engine.events.ingest import IngestRecord, TypeCount
+from engine.stages.accounting import ingest_counts
 
 
 def test_types_that_are_too_many_to_name() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.config import Config, Segment
 from engine.features.windows import day_number
-from engine.notices import empty_segments, missing_types, stale_log, weak_models
+from engine.stages.notices import empty_segments, missing_types, stale_log, weak_models
 
 SOURCE = {"name": "log", "path": "log.parquet", "columns": {"user_id": "u", "event_type": "t", "event_time": "at"}}
 

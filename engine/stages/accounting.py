@@ -12,9 +12,9 @@ from typing import Any
 from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA, IngestRecord
-from engine.learning import MatrixRecord
-from engine.preparation import Prepared
-from engine.scoring import ScoreRecord, SegmentSize
+from engine.stages.learning import MatrixRecord
+from engine.stages.preparation import Prepared
+from engine.stages.scoring import ScoreRecord, SegmentSize
 from engine.tables.manifest import TableRecord, dtypes_of, table_record
 
 _NAMED_TYPES = 50

@@ -12,8 +12,9 @@ from engine.errors import ConfigError
 from engine.events.ingest import IngestRecord
 from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
-from engine.learning import ClustersTask, MatrixRecord, ScalesTask, TargetTask
-from engine.learning_plan import (
+from engine.rollups.bucket import key_ranges
+from engine.stages.learning import ClustersTask, MatrixRecord, ScalesTask, TargetTask
+from engine.stages.learning_plan import (
     categories,
     check_columns,
     cluster_features,
@@ -22,8 +23,7 @@ from engine.learning_plan import (
     matrix_tasks,
     model_features,
 )
-from engine.preparation import Prepared
-from engine.rollups.bucket import key_ranges
+from engine.stages.preparation import Prepared
 from tests.features.logs import spec_of
 
 AS_OF = date(2024, 3, 1)

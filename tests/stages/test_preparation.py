@@ -19,7 +19,8 @@ from engine.events.files import find_files
 from engine.events.probe import Footer
 from engine.execution.local import LocalExecutor
 from engine.pipeline import check_run
-from engine.preparation import (
+from engine.rollups.bucket import load_bucket
+from engine.stages.preparation import (
     Input,
     Prepared,
     count_rows,
@@ -29,7 +30,6 @@ from engine.preparation import (
     prepare,
     rows_read,
 )
-from engine.rollups.bucket import load_bucket
 from tests.events.logs import AS_OF, NOON, config, log, source, write
 
 HERE = LocalExecutor("local", 1)

@@ -23,17 +23,17 @@ from engine.features.windows import day_number
 from engine.propensity.predict import load_scorer, predict
 from engine.rollups.bucket import KeyRange, load_bucket
 from engine.rollups.daily import daily_partials
-from engine.schemas import bundle_schema, rule_schema, segment_columns
 from engine.segments.assign import assign_segments
 from engine.segments.rfm_maps import segment_of
 from engine.segments.rfm_scores import rfm_columns
 from engine.segments.rfm_scores import score as rfm_score
 from engine.segments.rules import compile_rules
 from engine.stable_math import log1p
+from engine.stages.schemas import bundle_schema, rule_schema, segment_columns
+from engine.stages.users import join_contacts
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
-from engine.users import join_contacts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from engine.events.mapping import stable_hash
 from engine.rollups.bucket import KEYS, KeyRange
-from engine.users import join_contacts
+from engine.stages.users import join_contacts
 
 ALL = KeyRange(0, KEYS)
 

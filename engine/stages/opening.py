@@ -17,9 +17,9 @@ from engine.errors import ConfigError, IntegrityError
 from engine.events.contacts import contact_schema
 from engine.events.files import find_files
 from engine.events.schema import FILTERABLE
-from engine.preparation import Input, input_fingerprint, open_input
 from engine.propensity.labels import target_condition
 from engine.segments.assign import check_segment_names
+from engine.stages.preparation import Input, input_fingerprint, open_input
 
 if TYPE_CHECKING:
     import polars as pl

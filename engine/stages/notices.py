@@ -11,7 +11,7 @@ from engine.bundle import Bundle
 from engine.config import Config
 from engine.features.windows import EPOCH
 from engine.propensity.spec import ModelSpec
-from engine.scoring import ScoreRecord
+from engine.stages.scoring import ScoreRecord
 
 
 def score_warnings(

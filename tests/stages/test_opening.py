@@ -8,8 +8,8 @@ import pytest
 
 from engine.config_file import config_hash
 from engine.errors import ConfigError, IntegrityError
-from engine.opening import check_names, check_unchanged, open_run
-from engine.preparation import input_fingerprint
+from engine.stages.opening import check_names, check_unchanged, open_run
+from engine.stages.preparation import input_fingerprint
 from tests.samples import TOML, configuration, mail, shop, write_files, write_sample
 
 

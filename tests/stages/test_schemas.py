@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from engine.features.catalogue import catalogue
-from engine.schemas import rule_schema, score_schema
+from engine.stages.schemas import rule_schema, score_schema
 from tests.features.logs import spec_of
 
 

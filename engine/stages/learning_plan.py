@@ -14,11 +14,19 @@ from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
-from engine.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetTask, label_column
-from engine.preparation import Prepared, line_sources
 from engine.propensity.labels import all_anchors, anchors
 from engine.propensity.matrix import unusable_columns
-from engine.schemas import score_schema
+from engine.stages.learning import (
+    ClustersTask,
+    LearnTask,
+    MatrixRecord,
+    MatrixTask,
+    ScalesTask,
+    TargetTask,
+    label_column,
+)
+from engine.stages.preparation import Prepared, line_sources
+from engine.stages.schemas import score_schema
 from engine.suggest import did_you_mean
 
 

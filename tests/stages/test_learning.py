@@ -18,7 +18,9 @@ from engine.errors import DataError
 from engine.execution.local import LocalExecutor
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number, midnight_us
-from engine.learning import (
+from engine.pipeline import fit_run
+from engine.rollups.bucket import KEYS, key_ranges
+from engine.stages.learning import (
     ClustersTask,
     MatrixRecord,
     MatrixTask,
@@ -30,8 +32,6 @@ from engine.learning import (
     label_column,
     learn,
 )
-from engine.pipeline import fit_run
-from engine.rollups.bucket import KEYS, key_ranges
 from tests.features.logs import Event, at, bucket_of, features_at, ingested, spec_of
 from tests.samples import AS_OF, TOML, configuration, files, write_sample
 

@@ -26,7 +26,7 @@ from engine.rollups.bucket import KEYS, KeyRange, load_bucket
 from engine.rollups.daily import daily_partials
 from engine.rollups.parts import write_part
 from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
-from engine.users import join_contacts
+from engine.stages.users import join_contacts
 
 _ENGAGEMENT_PERCENTILE = 99
 
