@@ -36,7 +36,7 @@ from engine.stages.accounting import (
 )
 from engine.stages.learning import Clustered, Scales, build_matrices, check_history, learn
 from engine.stages.learning_plan import check_columns, learn_tasks, matrix_tasks
-from engine.stages.notices import score_warnings, weak_models
+from engine.stages.notices import score_warnings, stale_log, weak_models
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import count_rows, line_sources, prepare, rows_read
 from engine.stages.schemas import rule_schema, score_schema
@@ -89,7 +89,8 @@ def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | N
         priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
         spec = feature_spec(config, prepared.types, priced)
         _check_rules(config, spec, contacts)
-        check_history(config.targets, prepared.ingested.first_day or 0, day_number(as_of))
+        first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
+        check_history(config.targets, first, last, day_number(as_of))
         with watch.stage("features"):
             tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work)
             matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
@@ -274,8 +275,10 @@ def check_run(
         total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
     priced = frozenset(count.event_type for count in total.types if count.priced)
     _check_rules(config, feature_spec(config, types, priced), opened.contacts)
+    warnings = []
     if as_of is not None:
-        check_history(config.targets, total.first_day or 0, day_number(as_of))
+        check_history(config.targets, total.first_day or 0, total.last_day or 0, day_number(as_of))
+        warnings = stale_log(config, total.last_day, as_of)
     counts = {
         "rows": {
             "read": rows_read(total),
@@ -285,6 +288,7 @@ def check_run(
             "passed": total.passed,
         },
         **ingest_counts(total),
+        "warnings": warnings,
     }
     return RunRecord(run_identity("check", as_of, opened.fingerprints), as_of, counts, watch.timings())
 

@@ -22,7 +22,8 @@ def add_records(records: Iterable[IngestRecord]) -> IngestRecord:
     for record in records:
         read.update(record.read)
         rejected.update(record.rejected)
-        days = [day for day in (total.first_day, record.first_day) if day is not None]
+        first = [day for day in (total.first_day, record.first_day) if day is not None]
+        last = [day for day in (total.last_day, record.last_day) if day is not None]
         total = replace(
             total,
             left_out=total.left_out + record.left_out,
@@ -31,7 +32,8 @@ def add_records(records: Iterable[IngestRecord]) -> IngestRecord:
             unlisted=total.unlisted + record.unlisted,
             examples=first_examples((*total.examples, *record.examples)),
             reject_files=(*total.reject_files, *record.reject_files),
-            first_day=min(days, default=None),
+            first_day=min(first, default=None),
+            last_day=max(last, default=None),
         )
         for count in record.types:
             key = (count.source, count.event_type)

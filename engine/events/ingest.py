@@ -123,6 +123,8 @@ class IngestRecord:
     reject_files: tuple[FileRecord, ...] = ()
     first_day: int | None = None
     """Smallest day (days since 1970-01-01 in the configured zone) of the rows that passed."""
+    last_day: int | None = None
+    """Largest day of those of them before `as_of`."""
 
 
 def ingest(task: IngestTask) -> IngestRecord:
@@ -191,6 +193,7 @@ def ingest(task: IngestTask) -> IngestRecord:
         part=written,
         reject_files=reject_files,
         first_day=part["day"].min() if part.height else None,  # type: ignore[arg-type]
+        last_day=part.filter(pl.col("time") < task.as_of_us)["day"].max(),  # type: ignore[arg-type]
     )
 
 

@@ -243,13 +243,26 @@ def _sample(frame: pl.LazyFrame, rows: int, limit: int) -> pl.LazyFrame:
     return frame.filter(pl.col("user_key") < pl.lit(KEYS * limit // rows, pl.UInt64))
 
 
-def check_history(targets: Sequence[Target], first_day: int, as_of_day: int) -> None:
-    """Stop when a target's horizon leaves no day to learn from.
+def check_history(targets: Sequence[Target], first_day: int, last_day: int, as_of_day: int) -> None:
+    """Stop when there is no day to learn from: a horizon is longer than the log, or the log ends long before `as_of`.
+
+    Args:
+        targets: The targets.
+        first_day: Day of the first event (days since 1970-01-01).
+        last_day: Day of the last event before `as_of`.
+        as_of_day: Day of the fit.
 
     Raises:
         DataError: The length of the log and what each target needs.
     """
-    days = as_of_day - first_day
+    stale = [target.name for target in targets if last_day < as_of_day - target.horizon_days]
+    if stale:
+        last, as_of = (EPOCH + timedelta(days=day) for day in (last_day, as_of_day))
+        raise DataError(
+            f"the log ends on {last}; as of {as_of} no event is left for the labels of {', '.join(map(repr, stale))}",
+            code="history-ended",
+            hint=f"Fit as of {last + timedelta(days=1)}, the day after the last event, or bring the log up to date.",
+        )
     short = [
         f"  target {target.name!r}: horizon {target.horizon_days} days needs more than {2 * target.horizon_days} days"
         for target in targets
@@ -257,7 +270,7 @@ def check_history(targets: Sequence[Target], first_day: int, as_of_day: int) -> 
     ]
     if short:
         raise DataError(
-            f"the log before as_of is {days} days long, too short to train on\n" + "\n".join(short),
+            f"the log before as_of is {as_of_day - first_day} days long, too short to train on\n" + "\n".join(short),
             code="history-too-short",
             hint="One horizon is needed for the training labels and one for the validation labels: "
             "take a longer log or a shorter horizon_days.",

@@ -138,8 +138,10 @@ def test_records_add_up() -> None:
         types=(TypeCount("log", "b", 3, 1, 1),),
         unlisted=4,
         first_day=7,
+        last_day=8,
     )
-    two = replace(one, read={"log": 2, "mail": 3}, types=(TypeCount("mail", "b", 1, 0, 0), *one.types), first_day=-2)
+    more = (TypeCount("mail", "b", 1, 0, 0), *one.types)
+    two = replace(one, read={"log": 2, "mail": 3}, types=more, first_day=-2, last_day=9)
     total = add_records([one, IngestRecord(), two])
     assert total == IngestRecord(
         read={"log": 7, "mail": 3},
@@ -151,6 +153,7 @@ def test_records_add_up() -> None:
         types=(TypeCount("log", "b", 6, 2, 2), TypeCount("mail", "b", 1, 0, 0)),
         unlisted=8,
         first_day=-2,
+        last_day=9,
     )
     assert rows_read(total) == 10
     assert add_records([]) == IngestRecord()

@@ -75,6 +75,7 @@ def test_rows_become_integers_sorted_by_user(tmp_path: Path) -> None:
         types=(TypeCount("log", "a", 2, 1, 0), TypeCount("log", "b", 1, 1, 0)),
         part=str(tmp_path / "part.parquet"),
         first_day=DAY,
+        last_day=DAY + 1,
     )
     frame = part(record)
     assert dict(frame.schema) == {
@@ -264,7 +265,7 @@ def test_only_the_types_in_use_are_kept(tmp_path: Path, types: tuple[str, ...]) 
 def test_days_are_those_of_the_configured_zone(tmp_path: Path, zone: str, moment: datetime, day: int) -> None:
     file = write(log((1, "a", moment.replace(tzinfo=UTC))), tmp_path / "l")
     record = read(tmp_path, source(file), timezone=zone)
-    assert record.first_day == day
+    assert (record.first_day, record.last_day) == (day, day)
     assert part(record)["day"].to_list() == [day]
 
 

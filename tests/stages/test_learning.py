@@ -207,10 +207,10 @@ def test_a_smaller_sample_is_part_of_a_larger_one_and_of_any_order() -> None:
 def test_history_must_be_longer_than_two_horizons(horizon: int, days: int, enough: bool) -> None:
     target = Target(name="t", event="e", horizon_days=horizon)
     if enough:
-        check_history((target,), 1000 - days, 1000)
+        check_history((target,), 1000 - days, 999, 1000)
         return
     with pytest.raises(DataError) as caught:
-        check_history((target, BUYS, Target(name="fine", event="e", horizon_days=1)), 1000 - days, 1000)
+        check_history((target, BUYS, Target(name="fine", event="e", horizon_days=1)), 1000 - days, 999, 1000)
     assert caught.value.code == "history-too-short"
     assert f"{days} days long" in caught.value.message
     assert f"'t': horizon {horizon} days needs more than {2 * horizon} days" in caught.value.message
@@ -218,7 +218,20 @@ def test_history_must_be_longer_than_two_horizons(horizon: int, days: int, enoug
 
 
 def test_without_targets_any_history_is_long_enough() -> None:
-    check_history((), 1000, 1000)
+    check_history((), 1000, 1000, 1000)
+
+
+@pytest.mark.parametrize(("last", "ended"), [(999, False), (990, False), (989, True)])
+def test_a_log_that_ends_before_the_labels_begin(last: int, ended: bool) -> None:
+    if not ended:
+        check_history((BUYS,), 0, last, 1000)
+        return
+    with pytest.raises(DataError, match="the log ends on 1972-09-16; as of 1972-09-27 no event is left") as caught:
+        check_history((BUYS, BIG), 0, last, 1000)
+    assert caught.value.code == "history-ended"
+    assert "'buys'" in caught.value.message
+    assert "'big'" not in caught.value.message
+    assert "1972-09-17" in caught.value.hint
 
 
 def current_file(folder: Path, points: list[int], name: str = "current") -> str:
