@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench lock format clean
+.PHONY: help demo test slow check bench bench-features lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ export RAY_AUTH_MODE := disabled
 export RAY_USAGE_STATS_ENABLED := 0
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Segment the customers of a grocer: real data, tables under demo-out/
 	$(BIN)/tamis demo --out demo-out
@@ -38,6 +38,9 @@ check: $(READY) ## Check formatting, lint and types
 
 bench: $(READY) ## Measure against what one would write by hand (BENCH_USERS, BENCH_EVENTS, BENCH_DAYS)
 	$(BIN)/python -m benchmarks.end_to_end
+
+bench-features: $(READY) ## Measure the features against DuckDB, Polars and a scan (the same, and BENCH_TURNS, BENCH_GROWTH)
+	$(BIN)/python -m benchmarks.features
 
 format: $(READY) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .

@@ -134,11 +134,13 @@ def write_result(
     measurements: Sequence[Measurement],
     ratios: Mapping[str, float],
     folder: Path = RESULTS,
+    more: Mapping[str, object] | None = None,
 ) -> Path:
     """Write `<folder>/<name>.json` in the form every benchmark of the project uses.
 
     Returns:
-        The file: `{name, date, versions, size, measurements: [{what, seconds, peak_mb}], ratios: {name: number}}`.
+        The file: `{name, date, versions, size, measurements: [{what, seconds, peak_mb}], ratios: {name: number}}`, and
+        after them what else the benchmark has to say (`more`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     result = {
@@ -148,6 +150,7 @@ def write_result(
         "size": dict(size),
         "measurements": [asdict(measurement) for measurement in measurements],
         "ratios": {key: round(value, 4) for key, value in ratios.items()},
+        **(more or {}),
     }
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

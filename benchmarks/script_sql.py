@@ -20,9 +20,20 @@ class FeatureSet:
     windows: tuple[int, ...] = (7, 30, 90, 365)
     engagement_days: int = 90
     purchase: str = "purchase"
-    send: str = "email_sent"
-    open: str = "email_open"
-    click: str = "email_click"
+    send: str | None = "email_sent"
+    open: str | None = "email_open"
+    click: str | None = "email_click"
+
+    @property
+    def rates(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, numerator and denominator of the rates whose event types there are."""
+        named = (
+            ("open_rate", self.open, self.send),
+            ("click_rate", self.click, self.send),
+            ("click_to_open_rate", self.click, self.open),
+            ("purchase_rate", self.purchase, self.send),
+        )
+        return tuple((rate, above, below) for rate, above, below in named if above and below)
 
 
 def feature_query(events: Path, as_of: date, features: FeatureSet) -> str:
@@ -37,13 +48,25 @@ def feature_query(events: Path, as_of: date, features: FeatureSet) -> str:
         as_of: Day of the features; events from its midnight on are left out.
         features: Event types, windows and roles.
     """
+    rows = f"""SELECT DISTINCT event_id, user_id, event_type, round(amount * 100)::BIGINT AS minor,
+        datediff('day', event_time AT TIME ZONE 'UTC', TIMESTAMP '{as_of.isoformat()}')::BIGINT AS ago
+    FROM read_parquet('{events}/*/*.parquet', hive_partitioning = false)
+    WHERE event_time AT TIME ZONE 'UTC' < TIMESTAMP '{as_of.isoformat()}'"""
+    return query_over(rows, features)
+
+
+def query_over(rows: str, features: FeatureSet) -> str:
+    """The features of every user in `rows`, one row per user.
+
+    Args:
+        rows: A query of one row per event: `user_id`, `event_type`, `minor` (money in minor units) and `ago` (days from
+            the event's day to `as_of`), both BIGINT.
+        features: Event types, windows and roles.
+    """
     comma = ",\n        "
     active = comma.join(f"count(*) FILTER (ago <= {window}) AS active_days_{window}d" for window in features.windows)
     return f"""WITH events AS (
-    SELECT DISTINCT event_id, user_id, event_type, round(amount * 100)::BIGINT AS minor,
-        datediff('day', event_time AT TIME ZONE 'UTC', TIMESTAMP '{as_of.isoformat()}')::BIGINT AS ago
-    FROM read_parquet('{events}/*/*.parquet', hive_partitioning = false)
-    WHERE event_time AT TIME ZONE 'UTC' < TIMESTAMP '{as_of.isoformat()}'
+    {rows}
 ), per_user AS (
     SELECT user_id,
         {comma.join(f"{sql} AS {name}" for name, sql in _columns(features))}
@@ -92,11 +115,6 @@ def _columns(features: FeatureSet) -> Iterator[tuple[str, str]]:
 
 
 def _rates(features: FeatureSet) -> Iterator[tuple[str, str]]:
-    for rate, above, below in (
-        ("open_rate", features.open, features.send),
-        ("click_rate", features.click, features.send),
-        ("click_to_open_rate", features.click, features.open),
-        ("purchase_rate", features.purchase, features.send),
-    ):
+    for rate, above, below in features.rates:
         for window in features.windows:
             yield f"{rate}_{window}d", f"{above}_count_{window}d::DOUBLE / nullif({below}_count_{window}d, 0)"

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from engine.config import Config
 from engine.config_keys import choices, key_type, leaves
+from engine.config_presets import apply_presets
 from engine.config_problems import Problem, problems_of
 from engine.errors import ConfigError
 from engine.suggest import did_you_mean
@@ -23,7 +24,7 @@ from engine.toml_text import KeyPath, dotted, key_lines, split_dotted
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
-_PATH_KEYS = (("out",), ("sources", "*", "path"), ("contacts", "path"))
+_PATH_KEYS = (("out",), ("sources", "*", "path"), ("contacts", "path"), ("identity", "path"))
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WITHOUT_EFFECT_ON_NUMBERS = ("executor", "address", "cpus_per_task", "task_timeout_seconds", "retries")
 
@@ -34,8 +35,8 @@ Overrides = Mapping[str, object] | Sequence[tuple[str, object]]
 class LoadedConfig:
     """A valid configuration, with the origin of each effective value.
 
-    `origins` has one entry per dotted key, in the order of the model: `command line`, `FILE:LINE` or `default`. Entries
-    of arrays appear under their name (`targets.coupon.horizon_days`).
+    `origins` has one entry per dotted key, in the order of the model: `command line`, `FILE:LINE`, `preset NAME` or
+    `default`. Entries of arrays appear under their name (`targets.coupon.horizon_days`).
     """
 
     config: Config
@@ -62,6 +63,7 @@ def load_config(path: Path, *, overrides: Overrides = ()) -> LoadedConfig:
     origins: dict[KeyPath, str] = {at: f"{path}:{line}" for at, line in key_lines(text).items()}
     pairs = overrides.items() if isinstance(overrides, Mapping) else overrides
     problems = [problem for key, value in pairs if (problem := _override(raw, origins, key, value)) is not None]
+    problems += apply_presets(raw, origins)
     text_of_values = json.dumps(_resolve_paths(raw, origins, path), default=str)
     config: Config | None = None
     try:
@@ -270,7 +272,7 @@ def _refusal(
     located: list[tuple[int, str]] = []
     for problem in problems:
         origin = _nearest(origins, problem.path)
-        line = int(origin.rpartition(":")[2]) if origin and origin != COMMAND_LINE else 0
+        line = int(number) if (number := origin.removeprefix(f"{path}:")).isdigit() else 0
         where = f"line {line}: " if line else f"{origin}: " if origin else ""
         key = _named(raw, problem.path)
         located.append((line, f"  {where}{key}: {problem.text}" if key else f"  {problem.text}"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from engine.config import Section, Sql, Value
+from engine.config import Param, Section, Sql, Value
 from engine.toml_text import KeyPath
 
 
@@ -55,7 +55,7 @@ def leaves(section: BaseModel, path: KeyPath = ()) -> Iterator[tuple[KeyPath, ob
 
 def _leaves_of(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     match value:
-        case Sql() | Value():
+        case Param() | Sql() | Value():
             yield path, value.model_dump()
         case BaseModel():
             yield from leaves(value, path)
@@ -104,6 +104,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     Sql: '{ sql = "…" }',
     Value: "{ value = … }",
+    Param: '{ param = "…" }',
 }
 
 

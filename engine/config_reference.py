@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from engine.config import Config, Section, Sql, Value
+from engine.config import Config, Param, Section, Sql, Value
 from engine.config_keys import choices, describe
 from engine.toml_text import toml_value
 
@@ -55,7 +55,7 @@ def _table_of(field: FieldInfo) -> type[Section] | None:
     """The section that a key opens, when it opens one."""
     (only, *others) = choices(field.annotation)
     item = get_args(only)[0] if get_origin(only) is tuple else only
-    if others or not isinstance(item, type) or not issubclass(item, Section) or item in (Sql, Value):
+    if others or not isinstance(item, type) or not issubclass(item, Section) or item in (Param, Sql, Value):
         return None
     return item
 

@@ -7,40 +7,46 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from engine.bundle import Bundle, bundle_id, load_bundle
 from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.events.checks import rows_read
 from engine.execution.protocol import Executor
 from engine.features.choice import feature_spec
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.progress import Progress, track
-from engine.propensity.labels import target_condition
 from engine.propensity.train import TrainedModel
 from engine.record import RunRecord, TableSummary
+from engine.rollups.totals import event_counts
 from engine.segments.rules import compile_rules
 from engine.stages.accounting import (
     Stopwatch,
     check_tables,
     contact_counts,
-    event_counts,
     ingest_counts,
     reconcile,
     row_counts,
     segment_counts,
     table_records,
 )
+from engine.stages.accounts import account_files
+from engine.stages.feature_table import FeatureTask, write_features
+from engine.stages.features import provisional_wants, wanted_of
+from engine.stages.forward import forward_shelf, keep_totals
 from engine.stages.learning import Clustered, Scales, build_matrices, check_history, learn
-from engine.stages.learning_plan import check_columns, learn_tasks, matrix_tasks
+from engine.stages.learning_plan import anchor_days, check_columns, learn_tasks, matrix_tasks
 from engine.stages.notices import score_warnings, stale_log, weak_models
 from engine.stages.opening import Opened, check_unchanged, open_run
-from engine.stages.preparation import count_rows, line_sources, prepare, rows_read
+from engine.stages.preparation import count_rows, prepare, types_in_use
 from engine.stages.schemas import rule_schema, score_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
+from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
 from engine.tables.publish import publish
@@ -74,9 +80,9 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
 def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | None, watch: Stopwatch) -> RunRecord:
     config, contacts = opened.config, opened.contacts
     run_id = run_identity("fit", as_of, opened.fingerprints)
-    extras = {name for target in config.targets for name in target_condition(target)[1]}
     with workspace(Path(config.out), run_id) as work:
         with watch.stage("read"):
+            types = types_in_use(config, opened.given, as_of, executor, progress)
             prepared = prepare(
                 config,
                 opened.given,
@@ -84,15 +90,20 @@ def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | N
                 work=work,
                 executor=executor,
                 progress=progress,
-                extras=tuple(sorted(extras - {"amount"})),
+                types=types,
+                wanted=provisional_wants(config, types, contacts),
             )
         priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
-        spec = feature_spec(config, prepared.types, priced)
+        spec = feature_spec(config, prepared.types, priced, contacts)
         _check_rules(config, spec, contacts)
         first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
         check_history(config.targets, first, last, day_number(as_of))
         with watch.stage("features"):
-            tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work)
+            days = (day_number(as_of), *anchor_days(config, prepared, as_of))
+            accounts = account_files(
+                prepared, prepared.shelf, spec, days, work=work, executor=executor, progress=progress
+            )
+            tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work, accounts)
             matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
         reconcile(prepared, matrices)
         known = contact_counts(prepared, matrices)
@@ -117,7 +128,7 @@ def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | N
         check_unchanged(opened)
         folder = write_bundle(bundle, work / "bundle", Path(config.out))
     counts = {
-        "rows": row_counts(prepared, matrices),
+        "rows": row_counts(prepared.ingested),
         **ingest_counts(prepared.ingested),
         "users": sum(matrix.users for matrix in matrices),
         **known,
@@ -188,25 +199,29 @@ def _score(
                 work=work,
                 executor=executor,
                 progress=progress,
-                types=fitted.spec.type_names,
+                types=tuple(kind.name for kind in fitted.spec.types if kind.of is None),
+                wanted=wanted_of(fitted.spec, config.targets),
                 rejects=rejects,
             )
+        shelf = forward_shelf(prepared, fitted.spec, out)
         with watch.stage("score"):
+            accounts = account_files(
+                prepared, shelf, fitted.spec, (shelf.end_day,), work=work, executor=executor, progress=progress
+            )
             tasks = [
                 ScoreTask(
                     bucket=index,
                     keys=keys,
-                    parts=prepared.parts,
+                    shelf=shelf,
                     contacts=None if prepared.contacts is None else prepared.contacts.part,
-                    line_sources=line_sources(config),
                     as_of=as_of,
-                    as_of_us=prepared.as_of_us,
                     bundle=str(folder.absolute()),
                     segments=config.segments,
                     fallback=config.segment_fallback,
                     staging=str(work),
                     mark=run_mark(run_id),
                     threads=executor.threads,
+                    accounts=accounts,
                 )
                 for index, keys in enumerate(prepared.buckets)
             ]
@@ -214,22 +229,83 @@ def _score(
         reconcile(prepared, buckets)
         segment_names = [unicodedata.normalize("NFC", segment.name) for segment in config.segments]
         counts: dict[str, Any] = {
-            "rows": row_counts(prepared, buckets),
+            "rows": row_counts(prepared.ingested),
             **ingest_counts(prepared.ingested),
-            "events": event_counts(buckets),
+            "events": event_counts(prepared.index.entries, day_number(as_of), prepared.types),
             "users": sum(bucket.users for bucket in buckets),
             **contact_counts(prepared, buckets),
             "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
-        counts["warnings"] = score_warnings(config, as_of, fitted, counts, buckets)
+        counts["warnings"] = score_warnings(config, as_of, fitted, counts, prepared)
         tables = table_records(prepared, buckets, as_of)
         check_tables(tables, counts["users"])
         check_unchanged(opened)
         with watch.stage("publish"):
             manifest = Manifest(run_id, as_of, identity, fingerprints, counts, tables)
             publish(work, out, manifest)
+        keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], out)
     summaries = {table.name: TableSummary.of(table, str(out)) for table in tables}
     return RunRecord(run_id, as_of, counts, watch.timings(), summaries, str(folder))
+
+
+def features_run(
+    config: Config, as_of: date, to: Path, *, executor: Executor, progress: Progress | None = None
+) -> RunRecord:
+    """Compute the features of every user and write them to a folder of their own; nothing is learnt or published.
+
+    Args:
+        config: The configuration; its targets, clusters and segments play no part.
+        as_of: First day that is not used.
+        to: The folder: `part-*.parquet`, sorted by user id; it must be empty or not there.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: The configuration names what does not exist, or the folder holds something.
+        DataError: The log cannot be used.
+        IntegrityError: The input was changed during the run, or rows do not add up.
+        ConflictError: Another run is writing to the same output.
+    """
+    watch = Stopwatch()
+    to = to.absolute()
+    check_empty(to)
+    opened = open_run(config.model_copy(update={"targets": ()}))
+    config, contacts = opened.config, opened.contacts
+    run_id = run_identity("features", as_of, opened.fingerprints)
+    with workspace(Path(config.out), run_id) as work:
+        with watch.stage("read"):
+            types = types_in_use(config, opened.given, as_of, executor, progress)
+            wanted = provisional_wants(config, types, contacts)
+            prepared = prepare(
+                config, opened.given, as_of, work=work, executor=executor, progress=progress, types=types, wanted=wanted
+            )
+        priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
+        spec = feature_spec(config, prepared.types, priced, contacts)
+        shelf = forward_shelf(prepared, spec, Path(config.out))
+        with watch.stage("features"), replaced_folder(to) as folder:
+            part = None if prepared.contacts is None else prepared.contacts.part
+            accounts = account_files(
+                prepared, shelf, spec, (shelf.end_day,), work=work, executor=executor, progress=progress
+            )
+            tasks = [
+                FeatureTask(index, keys, shelf, spec, str(folder), run_mark(run_id), part, accounts)
+                for index, keys in enumerate(prepared.buckets)
+            ]
+            buckets = executor.map(write_features, tasks, on_done=track(progress, "features", len(tasks)))
+            reconcile(prepared, buckets)
+            check_unchanged(opened)
+        keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], Path(config.out))
+    files = [bucket.file for bucket in buckets]
+    counts = {
+        "rows": row_counts(prepared.ingested),
+        **ingest_counts(prepared.ingested),
+        "users": sum(bucket.users for bucket in buckets),
+        **({} if spec.account is None else contact_counts(prepared, buckets)),
+        "rolled_up": {"units": prepared.rolled[0], "rows": prepared.rolled[1]},
+        "warnings": stale_log(config, prepared.ingested.last_day, as_of),
+    }
+    table = TableSummary(str(to), counts["users"], len(files), sum(file.bytes for file in files))
+    return RunRecord(run_id, as_of, counts, watch.timings(), {"features": table})
 
 
 def run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
@@ -270,11 +346,12 @@ def check_run(
     """
     watch = Stopwatch()
     day = as_of or date.max - timedelta(days=1)
-    opened = open_run(config)
-    with watch.stage("read"):
-        total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
+    with TemporaryDirectory() as cache:
+        opened = open_run(config, cache=Path(cache))
+        with watch.stage("read"):
+            total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
     priced = frozenset(count.event_type for count in total.types if count.priced)
-    _check_rules(config, feature_spec(config, types, priced), opened.contacts)
+    _check_rules(config, feature_spec(config, types, priced, opened.contacts), opened.contacts)
     warnings = []
     if as_of is not None:
         check_history(config.targets, total.first_day or 0, total.last_day or 0, day_number(as_of))
@@ -283,6 +360,7 @@ def check_run(
         "rows": {
             "read": rows_read(total),
             "left_out": total.left_out,
+            **({"excluded": total.excluded} if total.excluded else {}),
             "rejected": sum(total.rejected.values()),
             "after_as_of": total.after_as_of,
             "passed": total.passed,

@@ -38,3 +38,10 @@ def _likeness(wanted: str, candidate: str) -> float:
 def _plain(name: str) -> str:
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def some_of(names: Iterable[str], shown: int = 40) -> str:
+    """The first names of many, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - shown} more: `tamis features list` shows them" if len(listed) > shown else ""
+    return ", ".join(listed[:shown]) + more

@@ -12,9 +12,11 @@ from typer.core import TyperGroup
 from jobs.check import check
 from jobs.config import config_app
 from jobs.console import run_guarded, write
+from jobs.features import features_app
 from jobs.fit import fit
 from jobs.init import init
 from jobs.options import AsJson, Quiet
+from jobs.rollup import rollup_app
 from jobs.run import run
 from jobs.score import score
 from jobs.session import parse_day
@@ -116,6 +118,8 @@ app.command(rich_help_panel="Run")(fit)
 app.command(rich_help_panel="Run")(score)
 app.command(rich_help_panel="Run")(run)
 app.add_typer(config_app, name="config", rich_help_panel="Inspect")
+app.add_typer(features_app, name="features", rich_help_panel="Inspect")
+app.add_typer(rollup_app, name="rollup", rich_help_panel="Inspect")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
+from engine.shipped import shipped_configs
 from jobs.console import print_json, say, shown_path, write
 from jobs.session import Settings, load, session
 from jobs.summary import print_events, print_model, print_rows, print_segments, print_warnings
@@ -60,10 +61,8 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
 
 
 def demo_config() -> Path:
-    """The demo's configuration: beside `jobs` when installed, in the checkout's `configs/` otherwise."""
-    here = Path(__file__).resolve().parent
-    installed, checkout = here / "configs" / "demo.toml", here.parent / "configs" / "demo.toml"
-    return installed if installed.exists() else checkout
+    """The demo's configuration, as it comes with the program."""
+    return shipped_configs() / "demo.toml"
 
 
 def unpack(folder: Path) -> None:

@@ -78,16 +78,41 @@ def parse_day(text: str) -> date:
     Raises:
         ConfigError: Anything else.
     """
-    try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
+    day = _day(text)
+    if day is not None:
+        return day
     raise ConfigError(
         f"--as-of expects a day such as 2026-01-31 (YYYY-MM-DD), got {text!r}",
         code="as-of-invalid",
         hint="The day is always given, never today's: the same command must give the same tables tomorrow.",
     )
+
+
+def parse_bound(text: str | None, option: str) -> date | None:
+    """The day of an option that bounds a range; None when it was not given.
+
+    Raises:
+        ConfigError: Anything but `YYYY-MM-DD`.
+    """
+    if text is None:
+        return None
+    day = _day(text)
+    if day is None:
+        raise ConfigError(
+            f"{option} expects a day such as 2026-01-31 (YYYY-MM-DD), got {text!r}",
+            code="day-invalid",
+            hint="A range takes its first day in and leaves its last one out.",
+        )
+    return day
+
+
+def _day(text: str) -> date | None:
+    if not _DAY.fullmatch(text):
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def show_record(record: RunRecord, *, as_json: bool, quiet: bool) -> None:

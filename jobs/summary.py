@@ -45,7 +45,7 @@ def print_summary(record: RunRecord) -> None:
     if record.tables:
         write(sys.stdout, "")
         rows = [
-            (name, table.rows, table.files, _size(table.bytes), shown_path(table.path))
+            (name, table.rows, table.files, size_text(table.bytes), shown_path(table.path))
             for name, table in record.tables.items()
         ]
         print_table(("table", "rows", "files", "size", "path"), rows)
@@ -74,6 +74,7 @@ def print_rows(counts: Mapping[str, Any], as_of: date | None, *, lines: str = "m
         ("after_as_of", f"at or after {as_of}" if as_of else ""),
         ("duplicate", "duplicates"),
         ("rejected", "rejected"),
+        ("excluded", "of excluded users"),
         ("left_out", "left out"),
     ]
     told = [
@@ -178,7 +179,8 @@ def _flat(values: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """`12 B`, `1.2 kB`, `3.4 GB`."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

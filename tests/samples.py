@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.config import Config
 from engine.config_file import load_config
+from engine.rollups.update import STORE_NAME
 
 AS_OF = date(2026, 3, 1)
 FIRST_DAY = datetime(2025, 12, 1, tzinfo=UTC)
@@ -148,11 +149,11 @@ def configuration(file: Path, **overrides: object) -> Config:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its bytes, but for the lock that stays."""
+    """Every file below a folder and its bytes, but for the lock that stays and the rollups, which nobody reads."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).as_posix() != "_work/lock"
+        if path.is_file() and STORE_NAME not in path.parts and path.parts[-2:] != ("_work", "lock")
     }
 
 

@@ -123,6 +123,9 @@ def resigned(folder: Path, change: Callable[[dict[str, object]], object]) -> Pat
     return folder
 
 
+_NOTHING: dict[str, object] = {name: [] for name in ("windows", "weights", "types", "families", "columns")}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "named"),
     [
@@ -132,7 +135,11 @@ def resigned(folder: Path, change: Callable[[dict[str, object]], object]) -> Pat
         ({"versions": {}}, "bundle-damaged", "KeyError"),
         ({"as_of": "someday"}, "bundle-damaged", "ValueError"),
         ({"spec": {}}, "bundle-damaged", "KeyError"),
-        ({"spec": {"windows": [], "weights": [], "types": [], "more": 1}}, "bundle-damaged", "TypeError"),
+        (
+            {"spec": dict.fromkeys(("windows", "weights", "types", "families", "columns"), []) | {"more": 1}},
+            "bundle-damaged",
+            "TypeError",
+        ),
         ({"rfm_edges": {"recency": 1}}, "bundle-rfm-edges", "recency"),
         ({"targets": ["sells"]}, "bundle-damaged", "FileNotFoundError"),
     ],

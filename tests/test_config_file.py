@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Config
+from engine.config import Config, Source
 from engine.config_file import config_hash, load_config, parse_assignments
 from engine.config_reference import reference
 from engine.errors import ConfigError
@@ -171,11 +171,11 @@ name = "vip"
         "  line 2: seed: expected a whole number, got true",
         "  line 3: segmnts: unknown key (did you mean 'segments' or 'events'?)",
         "  line 4: out: expected text that is not empty, got ''",
-        "  line 8: sources.shop.tz: unknown key (known: name, path, columns, where, timezone, time_unit, same_id)",
-        '  line 10: sources.shop.columns.user_id: expected text or { sql = "…" }, got 5',
+        f"  line 8: sources.shop.tz: unknown key (known: {', '.join(Source.model_fields)})",
+        '  line 10: sources.shop.columns.user_id: expected text or { sql = "…" } or { param = "…" }, got 5',
         (
-            '  line 11: sources.shop.columns.event_type: expected text or { sql = "…" } or { value = … }, '
-            'got {"valu": "p"}'
+            '  line 11: sources.shop.columns.event_type: expected text or { sql = "…" } or { param = "…" } '
+            'or { value = … }, got {"valu": "p"}'
         ),
         (
             "  line 14: targets.\"É t\".name: expected text of letters a-z, digits and '_' that begins with a letter, "
@@ -295,3 +295,13 @@ def test_every_key_is_documented() -> None:
 def test_the_reference_is_current() -> None:
     page = Path(__file__).parents[1] / "docs" / "configuration.md"
     assert page.read_text(encoding="utf-8").rstrip() == reference().rstrip()
+
+
+def test_one_condition_has_one_name(write: Write) -> None:
+    entries = "".join(
+        f'\n[[features.events]]\nname = "{name}"\nevent = "{event}"\nwhere = "{where}"\n'
+        for name, event, where in (("a", "buy", "x > 1"), ("b", "view", "x > 1"), ("c", "buy", "x > 1"))
+    )
+    error = failure(write(MINIMAL + entries))
+    assert "'a' and 'c' are the same events under two names" in error.message
+    assert "'b'" not in error.message

@@ -1,46 +1,18 @@
-"""The sum of what all ingest tasks counted, and whether a run can go on with it."""
+"""Whether a run can go on with what became of the rows of its log."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 
-from engine.config import Config
+from engine.config import Config, Events
 from engine.errors import ConfigError, DataError
-from engine.events.ingest import EXAMPLES, IngestRecord, TypeCount, first_examples
 from engine.events.read import input_changed
+from engine.events.record import IngestRecord
 from engine.suggest import did_you_mean
 
-
-def add_records(records: Iterable[IngestRecord]) -> IngestRecord:
-    """The sum of ingest records."""
-    read: Counter[str] = Counter()
-    rejected: Counter[tuple[str, str]] = Counter()
-    total = IngestRecord()
-    merged: dict[tuple[str, str], tuple[int, int, int]] = {}
-    for record in records:
-        read.update(record.read)
-        rejected.update(record.rejected)
-        first = [day for day in (total.first_day, record.first_day) if day is not None]
-        last = [day for day in (total.last_day, record.last_day) if day is not None]
-        total = replace(
-            total,
-            left_out=total.left_out + record.left_out,
-            after_as_of=total.after_as_of + record.after_as_of,
-            passed=total.passed + record.passed,
-            unlisted=total.unlisted + record.unlisted,
-            examples=first_examples((*total.examples, *record.examples)),
-            reject_files=(*total.reject_files, *record.reject_files),
-            first_day=min(first, default=None),
-            last_day=max(last, default=None),
-        )
-        for count in record.types:
-            key = (count.source, count.event_type)
-            rows, priced, future = merged.get(key, (0, 0, 0))
-            merged[key] = (rows + count.rows, priced + count.priced, future + count.after_as_of)
-    types = tuple(TypeCount(*key, *values) for key, values in sorted(merged.items()))
-    return replace(total, read=dict(read), rejected=dict(rejected), types=types)
+_EXAMPLES = 3
+_ROLES = tuple(name for name in Events.model_fields if name not in {"types", "optional"})
 
 
 def rows_read(total: IngestRecord) -> int:
@@ -81,11 +53,12 @@ def check_types(config: Config, total: IngestRecord, types: tuple[str, ...]) -> 
     """
     events = config.events
     named = [("events.types", name) for name in events.types]
-    named += [
-        (f"events.{role}", name) for role in ("purchase", "send", "open", "click") if (name := getattr(events, role))
-    ]
+    required = [role for role in _ROLES if role not in events.optional]
+    named += [(f"events.{role}", name) for role in required if (name := getattr(events, role))]
     named += [("engagement.weights", name) for name in config.engagement.weights]
     named += [(f"targets.{target.name}.event", target.event) for target in config.targets]
+    derived = {entry.name for entry in config.features.events}
+    named = [(key, name) for key, name in named if name not in derived]
     past = _rows_before_as_of(total)
     future = {count.event_type for count in total.types if count.after_as_of}
     if future and not past:
@@ -107,6 +80,11 @@ def check_types(config: Config, total: IngestRecord, types: tuple[str, ...]) -> 
         )
 
 
+def optional_types(events: Events) -> tuple[str, ...]:
+    """The event types of optional roles: in use, so that their columns are there, whether or not the log has them."""
+    return tuple(name for role in _ROLES if role in events.optional and (name := getattr(events, role)))
+
+
 def check_rejects(config: Config, total: IngestRecord) -> None:
     """Stop when a source has more rejected rows than allowed.
 
@@ -124,7 +102,7 @@ def check_rejects(config: Config, total: IngestRecord) -> None:
             listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items()))
             lines.append(f"  source {source!r}: {rejected:,} of {rows:,} rows ({rejected / rows:.2%}): {listed}")
     if lines:
-        examples = [example for example in total.examples if example.source in failing][:EXAMPLES]
+        examples = [example for example in total.examples if example.source in failing][:_EXAMPLES]
         places = "; ".join(f"{example.file} row {example.row} ({example.rule})" for example in examples)
         raise DataError(
             f"more than {limit:.2%} of the rows are rejected\n" + "\n".join(lines) + f"\n  first: {places}",
@@ -141,10 +119,9 @@ def check_some_passed(total: IngestRecord, types: Iterable[str]) -> None:
     """
     past = _rows_before_as_of(total)
     if not any(past[name] for name in types):
-        # Whatever passed is lines of orders that begin at or after as_of.
         raise DataError(
-            f"no event before as_of: {rows_read(total)} rows were read, {total.left_out} left out, "
-            f"{sum(total.rejected.values())} rejected, {total.after_as_of + total.passed} at or after as_of",
+            f"no event before as_of: {rows_read(total)} rows were read, {total.left_out + total.excluded} left out, "
+            f"{sum(total.rejected.values())} rejected, {total.after_as_of} at or after as_of",
             code="events-empty",
             hint="Check --as-of, the source's `where` and events.types.",
         )

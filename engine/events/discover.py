@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,14 +29,18 @@ class DiscoverTask:
 
 
 def discover_types(
-    tasks: Sequence[DiscoverTask], *, executor: Executor, on_done: Callable[[object], None] | None = None
+    tasks: Sequence[DiscoverTask],
+    known: Collection[str] = (),
+    *,
+    executor: Executor,
+    on_done: Callable[[object], None] | None = None,
 ) -> tuple[str, ...]:
-    """The distinct event types of the log before `as_of`, sorted.
+    """The distinct event types of the log before `as_of`, sorted; `known` are those of the rows that no task reads.
 
     Raises:
         DataError: So many that the mapping is probably wrong.
     """
-    found = {name for names in executor.map(discover, tasks, on_done=on_done) for name in names}
+    found = {*known, *(name for names in executor.map(discover, tasks, on_done=on_done) for name in names)}
     if len(found) > MAX_TYPES:
         raise DataError(
             f"the log has more than {MAX_TYPES} different event types, such as "

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote
 
 from engine.errors import ConfigError
 
+_TEXT: Mapping[str, tuple[str, ...]] = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 _GLOB_CHARACTERS = frozenset("*?[")
 # An address such as s3://bucket/log, also where it was taken for a relative path and put behind a folder.
 _REMOTE = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
 
 
-def find_files(name: str, path: str | tuple[str, ...]) -> tuple[Path, ...]:
+def text_kind(file: Path) -> str | None:
+    """What text a file holds, by its name: `csv` or `jsonl`; None for Parquet and whatever else has to be Parquet."""
+    plain = file.name.casefold().removesuffix(".gz")
+    return next((kind for kind, endings in _TEXT.items() if plain.endswith(endings)), None)
+
+
+def find_files(name: str, path: str | tuple[str, ...], *, text: bool = False) -> tuple[Path, ...]:
     """Files of a source, sorted, each once: of several paths to one file, the one that is no link.
 
     A folder stands for every `*.parquet` file below it, except in folders or files whose name starts with `.` or `_`
-    (staging areas and markers of other tools). Wildcards pass over such names too, unless the pattern writes the `.`
-    or `_` itself, as `_old*` does.
+    (staging areas and markers of other tools); without Parquet and with `text`, for every CSV file or every file of
+    JSON lines. Wildcards pass over such names too, unless the pattern writes the `.` or `_` itself, as `_old*` does.
 
     Args:
         name: The source's name, for the message.
         path: Files, globs (`**` included) or folders.
+        text: Whether files of CSV (`.csv`, `.tsv`) and JSON lines (`.jsonl`, `.ndjson`), also with `.gz`, can be used.
 
     Raises:
-        ConfigError: A path or glob that matches no file; all of them at once.
+        ConfigError: A path or glob that matches no file, all of them at once; text files where they cannot be used;
+            files of different kinds.
     """
     found: dict[Path, Path] = {}
     empty: list[str] = []
     for entry in (path,) if isinstance(path, str) else path:
-        matches = _expand(entry)
+        matches = _expand(entry, text=text)
         for match in matches:
             target = match.resolve()
             found[target] = min(match, found.get(target, match), key=lambda file: _linked(file, target))
@@ -46,10 +55,11 @@ def find_files(name: str, path: str | tuple[str, ...]) -> tuple[Path, ...]:
             code="input-remote",
             hint="Mount the store as a folder or copy the files, and name the folder.",
         )
+    _check_kinds(name, sorted(found.values()), text=text)
     if empty:
         listed = ", ".join(repr(entry) for entry in empty)
         raise ConfigError(
-            f"source {name!r}: no Parquet file matches {listed}",
+            f"source {name!r}: no {'Parquet, CSV or JSON lines' if text else 'Parquet'} file matches {listed}",
             code="input-no-files",
             hint="Paths in a configuration file are relative to the folder of that file.",
         )
@@ -61,10 +71,32 @@ def _linked(file: Path, target: Path) -> tuple[bool, bool, Path]:
     return file.is_symlink(), file.absolute() != target, file
 
 
-def _expand(entry: str) -> list[Path]:
+def _check_kinds(name: str, files: Sequence[Path], *, text: bool) -> None:
+    first: dict[str | None, Path] = {}
+    for file in files:
+        first.setdefault(text_kind(file), file)
+    if len(first) > 1 and text:
+        kinds = {None: "Parquet", "csv": "CSV", "jsonl": "JSON lines"}
+        listed = ", ".join(f"{kinds[kind]} ({str(file)!r})" for kind, file in first.items())
+        raise ConfigError(
+            f"source {name!r}: files of different kinds: {listed}",
+            code="input-mixed-kinds",
+            hint="Make each kind a source of its own, or name only one of them, as in events/*.csv.",
+        )
+    unusable = [file for kind, file in first.items() if kind is not None and not text]
+    if unusable:
+        listed = ", ".join(repr(str(file)) for file in unusable)
+        raise ConfigError(
+            f"source {name!r}: expected Parquet files, got {listed}",
+            code="input-not-parquet",
+            hint="Only the files of [[sources]] can be CSV or JSON lines; write these as Parquet first.",
+        )
+
+
+def _expand(entry: str, *, text: bool) -> list[Path]:
     path = Path(entry)
     if path.is_dir():
-        return [file for file in path.rglob("*.parquet") if file.is_file() and not _hidden(file.relative_to(path))]
+        return _files_below(path, text=text)
     if path.is_file():
         return [path]
     if not _GLOB_CHARACTERS.intersection(entry):
@@ -74,7 +106,15 @@ def _expand(entry: str) -> list[Path]:
     wanted = [part for part in path.parts[first:] if _is_mark(part)]
     matches = (Path(match) for match in glob.glob(entry, recursive=True))
     visible = (match for match in matches if not _hidden(match.relative_to(literal), wanted))
-    return [file for match in visible for file in ([match] if match.is_file() else _expand(str(match)))]
+    return [file for match in visible for file in ([match] if match.is_file() else _expand(str(match), text=text))]
+
+
+def _files_below(folder: Path, *, text: bool) -> list[Path]:
+    parquet = [file for file in folder.rglob("*.parquet") if file.is_file() and not _hidden(file.relative_to(folder))]
+    if parquet or not text:
+        return parquet
+    below = (file for file in folder.rglob("*") if text_kind(file) is not None and file.is_file())
+    return [file for file in below if not _hidden(file.relative_to(folder))]
 
 
 def _hidden(relative: Path, wanted: Collection[str] = ()) -> bool:

@@ -1,35 +1,30 @@
-"""Read pieces of source files into one part: canonical rows as integers, sorted by user key.
+"""Read pieces of source files: canonical rows, and what became of every row that is none.
 
-In: row ranges of source files. Out: one Parquet file per task with the good rows, one with the rejected ones, and a
-record of what became of every row that was read. Parts are readable by any range of user keys.
+In: row ranges of one source's files. Out, in memory: the good rows of the event types in use, as integers; the rejected
+ones; and the counts of all others.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from engine.config import Source
-from engine.events.mapping import KEEP, REJECT, stable_hash
+from engine.config import Exclude, Machines, Source
+from engine.events.days import local_days
+from engine.events.exclusion import is_excluded
+from engine.events.identities import resolve
+from engine.events.machines import mark_machines, split_types
+from engine.events.mapping import EXCLUDE, KEEP, REJECT
 from engine.events.read import ROW, Stamp, input_changed, reading, scan, source_mapping, unchanged
 from engine.events.schema import FIELDS, REJECT_RULES
-from engine.rollups.parts import write_part
-from engine.tables.durable import durable_parquet
-from engine.tables.manifest import FileRecord
 
 REJECT_SCHEMA: Final = pl.Schema(
     {"source": pl.String, "file": pl.String, "row": pl.Int64, "rule": pl.String, "reason": pl.String}
 )
 """The `rejects` table: where a rejected row is, counted from 0 in its file, and why; never what is in it."""
-EXAMPLES = 3
-"""Rejected rows of each source that are kept as examples."""
-LISTED_TYPES = 1_000
-"""Event types not in use that a task counts by name; the most frequent ones."""
 
 
 @dataclass(frozen=True)
@@ -43,222 +38,204 @@ class Piece:
     rows: int
     stamp: Stamp | None = None
     """Of the file when its footer was read; None when that is not to be checked."""
+    origin: str = ""
+    """The file as the user knows it, where `file` is what it was converted to."""
 
 
 @dataclass(frozen=True)
-class IngestTask:
-    """What one ingest task reads and where it writes.
+class Roles:
+    """The event types whose events may be a machine's, and the one they follow; see `engine.events.machines`."""
+
+    send: str | None = None
+    open: str | None = None
+    click: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of one source are read.
 
     Attributes:
-        index: Position of the task; names its files.
-        types: The event types to keep; the position is the code in the part.
-        extras: Canonical columns to carry beside time, type and amount.
-        as_of_us: Events at or after this instant (µs since 1970 UTC) belong to the future.
-        rejects: Folder for rejected rows, below `staging`; None to only count them.
-        part: The part to write; None to only count.
-        mark: Part of the name of every published file.
+        source: The source's configuration.
+        timezone: Zone of the days.
+        currency_digits: Decimals of the minor unit.
+        codes: The event types in use, and their codes.
+        columns: Canonical columns to carry beside user, type and time.
+        machines: How opens and clicks of machines are told.
+        roles: Which event types these are.
+        exclude: Users who do not count.
+        links: File with the links of ids, as `engine.events.identities` gives them; None without.
     """
 
-    index: int
-    sources: tuple[Source, ...]
-    pieces: tuple[Piece, ...]
-    types: tuple[str, ...]
-    extras: tuple[str, ...]
+    source: Source
     timezone: str
     currency_digits: int
-    as_of_us: int
-    part: str | None
-    rejects: str | None
-    staging: str | None
-    mark: str
+    codes: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+    machines: Machines = field(default_factory=Machines)
+    roles: Roles = field(default_factory=Roles)
+    exclude: Exclude = field(default_factory=Exclude)
+    links: str | None = None
 
 
 @dataclass(frozen=True)
-class TypeCount:
-    """Good rows of one event type in one source, whether or not they are used later.
+class Rows:
+    """The rows of some pieces: read = left_out + excluded + rejected + unused + good.
 
     Attributes:
-        rows: All of them.
-        priced: Rows before `as_of` with an amount.
-        after_as_of: Rows at or after `as_of`, by their own time even where they are lines of an order.
+        good: `user_id`, `type` (UInt16), `day` (Int32, in the configured zone), `time` (Int64, µs since 1970 UTC) and
+            the columns asked for; one row per source row.
+        read: Rows of the pieces.
+        left_out: Rows outside the source's `where`.
+        excluded: Rows of users who are excluded.
+        rejects: Rejected rows, as `REJECT_SCHEMA`.
+        unused: `event_type`, `day`, `rows`: good rows of the event types that are not in use.
     """
 
-    source: str
-    event_type: str
-    rows: int
-    priced: int
-    after_as_of: int
+    good: pl.DataFrame
+    read: int
+    left_out: int
+    excluded: int
+    rejects: pl.DataFrame
+    unused: pl.DataFrame
 
 
-@dataclass(frozen=True)
-class RejectExample:
-    """Where a rejected row is; never what is in it."""
-
-    source: str
-    file: str
-    row: int
-    rule: str
+def tells_machines(source: Source, machines: Machines) -> bool:
+    """Whether events of a source can be a machine's."""
+    by_time = machines.open_within_seconds or machines.burst_links
+    return source.columns.machine is not None or bool(by_time and source.columns.message_id is not None)
 
 
-@dataclass(frozen=True)
-class IngestRecord:
-    """What became of the rows of one task: read = left_out + rejected + after_as_of + passed."""
-
-    read: dict[str, int] = field(default_factory=dict)
-    """Rows read, per source."""
-    left_out: int = 0
-    """Rows outside a source's `where`, or before `as_of` and of an event type that is not used."""
-    after_as_of: int = 0
-    passed: int = 0
-    rejected: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Rejected rows per source and rule."""
-    examples: tuple[RejectExample, ...] = ()
-    types: tuple[TypeCount, ...] = ()
-    """Every type in use, and of the others the `LISTED_TYPES` most frequent ones of a task."""
-    unlisted: int = 0
-    """Good rows of the remaining types."""
-    missing_types: tuple[str, ...] = ()
-    """Types in use that no row before `as_of` has; known of a whole run only."""
-    part: str | None = None
-    reject_files: tuple[FileRecord, ...] = ()
-    first_day: int | None = None
-    """Smallest day (days since 1970-01-01 in the configured zone) of the rows that passed."""
-    last_day: int | None = None
-    """Largest day of those of them before `as_of`."""
+def needs_whole_units(how: Reading) -> bool:
+    """Whether what a row becomes depends on other rows of its unit."""
+    by_time = how.machines.open_within_seconds or how.machines.burst_links
+    return how.source.columns.message_id is not None and bool(by_time)
 
 
-def ingest(task: IngestTask) -> IngestRecord:
-    """Read, map, check, encode, sort and write the rows of one task.
+def read_rows(how: Reading, pieces: Sequence[Piece], *, whole: bool = True) -> Rows:
+    """Read, map, check and encode rows.
+
+    Args:
+        how: How they are read.
+        pieces: The rows.
+        whole: Whether these are whole units. When they are not, and what a row becomes depends on the others, the good
+            rows are not told apart by event type yet, and none is unused: that is for `code_rows`.
 
     Raises:
         DataError: A file that cannot be read, or whose schema does not fit the mapping.
         IntegrityError: A file that changed since its footer was read.
         TransientError: Storage that does not answer.
     """
-    read: dict[str, int] = {}
-    left_out = after_as_of = 0
-    rejected: dict[tuple[str, str], int] = {}
-    rejects: list[pl.DataFrame] = []
-    types: list[pl.DataFrame] = []
-    good: list[pl.DataFrame] = []
-    codes = pl.col("event_type").replace_strict(
-        list(task.types), list(range(len(task.types))), default=None, return_dtype=pl.UInt16
-    )
-    for piece in task.pieces:
-        source = task.sources[piece.source]
-        rows = _read_piece(task, piece, source)
-        read[source.name] = read.get(source.name, 0) + rows.height
-        inside = rows.filter(KEEP)
+    links = None if how.links is None else pl.read_parquet(how.links, glob=False, hive_partitioning=False)
+    good, rejects = [], []
+    read = left_out = excluded = 0
+    for piece in pieces:
+        rows = _read_piece(how, piece)
+        read += rows.height
+        inside = rows if rows[KEEP].all() else rows.filter(KEEP)
         left_out += rows.height - inside.height
-        bad = inside.filter(pl.col(REJECT) != 0)
-        if bad.height:
-            rejects.append(_rejects(bad, source, piece))
-            for rule, count in rejects[-1].group_by("rule").len().iter_rows():
-                rejected[source.name, rule] = rejected.get((source.name, rule), 0) + count
-            inside = inside.filter(pl.col(REJECT) == 0)
-        inside = inside.with_columns(type=codes)
-        is_future = pl.col("event_time") >= task.as_of_us
-        types.append(_type_counts(inside, task, source, is_future))
-        used = pl.col("type").is_not_null()
-        # The lines of one order can straddle as_of; whether the order counts is decided once they are together.
-        past = inside.filter(~is_future | used if source.same_id == "lines" else ~is_future)
-        after_as_of += inside.height - past.height
-        wanted = past.filter(used)
-        left_out += past.height - wanted.height
-        good.append(_encode(wanted, task, piece.source))
-    examples = first_examples(
-        RejectExample(*row)
-        for frame in rejects
-        for row in frame.select("source", "file", "row", "rule").head(EXAMPLES).iter_rows()
-    )
-    reject_files: tuple[FileRecord, ...] = ()
-    if rejects and task.rejects is not None and task.staging is not None:
-        frame = pl.concat(rejects).sort("source", "file", "row")
-        stem = f"part-{task.index:05d}-{task.mark}"
-        reject_files = (durable_parquet(frame, Path(task.rejects), stem, root=Path(task.staging)),)
-    listed, unlisted = _listed(pl.concat(types))
-    part = pl.concat(good)
-    written = task.part if part.height else None
-    if written is not None:
-        write_part(part.sort("user_key"), written)
-    return IngestRecord(
+        resolved = _resolved(how, inside, links)
+        excluded += inside.height - resolved.height
+        if resolved[REJECT].max():
+            rejects.append(_rejects(resolved.filter(pl.col(REJECT) != 0), how.source, piece))
+            resolved = resolved.filter(pl.col(REJECT) == 0)
+        good.append(resolved.drop(ROW, KEEP, REJECT, EXCLUDE, "anonymous_id", strict=False))
+    rows_read = pl.concat(good)
+    is_open = not whole and needs_whole_units(how)
+    coded, unused = (rows_read, pl.DataFrame(schema=_UNUSED)) if is_open else code_rows(how, rows_read)
+    return Rows(
+        good=coded,
         read=read,
         left_out=left_out,
-        after_as_of=after_as_of,
-        passed=part.height,
-        rejected=rejected,
-        examples=examples,
-        types=listed,
-        unlisted=unlisted,
-        part=written,
-        reject_files=reject_files,
-        first_day=part["day"].min() if part.height else None,  # type: ignore[arg-type]
-        last_day=part.filter(pl.col("time") < task.as_of_us)["day"].max(),  # type: ignore[arg-type]
+        excluded=excluded,
+        rejects=pl.concat(rejects) if rejects else pl.DataFrame(schema=REJECT_SCHEMA),
+        unused=unused,
     )
 
 
-def first_examples(examples: Iterable[RejectExample]) -> tuple[RejectExample, ...]:
-    """The first examples of each source."""
-    taken: Counter[str] = Counter()
-    first = []
-    for example in examples:
-        taken[example.source] += 1
-        if taken[example.source] <= EXAMPLES:
-            first.append(example)
-    return tuple(first)
+def code_rows(how: Reading, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The `good` and `unused` of `Rows`, of good rows with every user's complete."""
+    return _coded(how, _told_apart(how, rows))
 
 
-def _type_counts(rows: pl.DataFrame, task: IngestTask, source: Source, is_future: pl.Expr) -> pl.DataFrame:
-    """Rows per event type; the types in use are counted by code, which takes a tenth of the time."""
-    aggregates = {
-        "rows": pl.len().cast(pl.Int64),
-        "priced": (pl.col("amount").is_not_null() & ~is_future).sum().cast(pl.Int64),
-        "after_as_of": is_future.sum().cast(pl.Int64),
-    }
-    names = (
-        pl.DataFrame({"event_type": task.types}, schema={"event_type": pl.String})
-        .with_row_index("type")
-        .cast({"type": pl.UInt16})
+def _resolved(how: Reading, rows: pl.DataFrame, links: pl.DataFrame | None) -> pl.DataFrame:
+    """Rows under the user they belong to, without those of excluded users."""
+    dtype = rows.schema["user_id"]
+    drop = pl.col(EXCLUDE) | is_excluded(how.exclude, pl.col("user_id"), dtype)
+    excluded = rows.select(drop.alias(EXCLUDE))[EXCLUDE]
+    rows = rows.filter(~excluded) if excluded.any() else rows
+    if links is None and "anonymous_id" not in rows.columns:
+        return rows
+    resolved = resolve(rows, links)
+    return resolved.filter(~is_excluded(how.exclude, pl.col("user_id"), dtype))
+
+
+def _told_apart(how: Reading, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose machine events have an event type of their own."""
+    if not tells_machines(how.source, how.machines):
+        return rows
+    roles, settings = how.roles, how.machines
+    marked = rows
+    if needs_whole_units(how):
+        marked = mark_machines(
+            rows.rename({"time": "event_time"}),
+            send=roles.send,
+            open=roles.open,
+            click=roles.click,
+            open_within_seconds=settings.open_within_seconds,
+            burst_links=settings.burst_links,
+            burst_seconds=settings.burst_seconds,
+        ).rename({"event_time": "time"})
+    return split_types(marked, (roles.open, roles.click))
+
+
+def _coded(how: Reading, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of the event types in use with their code in place of the name, and the counts of the others."""
+    names = [name for name, _ in how.codes]
+    # A categorical of known names is looked up in half the time of a replacement.
+    positions = rows["event_type"].cast(pl.Enum(names), strict=False).to_physical().cast(pl.UInt32)
+    days = local_days(rows["time"], how.timezone)
+    coded = rows.drop("event_type").with_columns(
+        pl.Series("type", [code for _, code in how.codes], pl.UInt16).gather(positions),
+        days.alias("day"),
     )
-    by_code = rows.lazy().filter(pl.col("type").is_not_null()).group_by("type").agg(**aggregates).collect()
-    others = rows.lazy().filter(pl.col("type").is_null()).group_by("event_type").agg(**aggregates).collect()
-    columns = ["event_type", *aggregates]
-    counted = by_code.join(names, on="type").select(*columns, used=pl.lit(value=True))
-    unused = others.select(*columns, used=pl.lit(value=False))
-    return pl.concat([counted, unused]).with_columns(source=pl.lit(source.name))
+    if not positions.null_count():
+        return coded.drop(set(coded.columns) - _kept(how)), pl.DataFrame(schema=_UNUSED)
+    unknown = pl.DataFrame({"event_type": rows["event_type"], "day": days}).lazy().filter(positions.is_null())
+    unused = unknown.group_by("event_type", "day").agg(rows=pl.len().cast(pl.Int64)).sort("event_type", "day").collect()
+    return coded.filter(positions.is_not_null()).drop(set(coded.columns) - _kept(how)), unused
 
 
-def _listed(types: pl.DataFrame) -> tuple[tuple[TypeCount, ...], int]:
-    """The types to name, and the rows of those that are too many to name."""
-    counts = types.group_by("source", "event_type", "used").sum()
-    unused = counts.filter(~pl.col("used")).sort(
-        "rows", "source", "event_type", descending=[True, False, False], nulls_last=True
-    )
-    named = pl.concat([counts.filter("used"), unused.head(LISTED_TYPES)]).sort("source", "event_type")
-    rows = named.select("source", "event_type", "rows", "priced", "after_as_of").iter_rows()
-    return tuple(TypeCount(*row) for row in rows), int(unused["rows"].slice(LISTED_TYPES).sum())
+def _kept(how: Reading) -> set[str]:
+    return {"user_id", "user_key", "check", "type", "day", "time", *how.columns}
 
 
-def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
-    owner = f"source {source.name!r}"
-    with unchanged(owner, piece.file, piece.stamp), reading(owner, piece.file):
+_UNUSED: Final = pl.Schema({"event_type": pl.String, "day": pl.Int32, "rows": pl.Int64})
+_MACHINE_COLUMNS: Final = ("machine", "message_id", "link")
+
+
+def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
+    owner = f"source {how.source.name!r}"
+    with unchanged(owner, piece.file, piece.stamp), reading(owner, piece.origin or piece.file):
         frame = scan(piece.file)
-        mapping = source_mapping(source, frame, task.currency_digits)
-        columns = ["user_id", "event_type", "event_time", "event_id", "amount", *task.extras]
-        selected = frame.slice(piece.start, piece.rows).select(
-            pl.col(ROW),
-            mapping.keep.alias(KEEP),
-            mapping.reject.alias(REJECT),
-            *(
-                (mapping.canonical[name] if name in mapping.canonical else pl.lit(None, _dtype(name))).alias(name)
-                for name in dict.fromkeys(columns)
-            ),
+        mapping = source_mapping(how.source, frame, how.currency_digits)
+        columns = dict.fromkeys(["user_id", "event_type", *how.columns])
+        if tells_machines(how.source, how.machines):
+            columns |= dict.fromkeys(_MACHINE_COLUMNS)
+        if how.source.columns.anonymous_id is not None:
+            columns["anonymous_id"] = None
+        rows = (
+            frame.slice(piece.start, piece.rows)
+            .select(
+                pl.col(ROW),
+                mapping.keep.alias(KEEP),
+                mapping.reject.alias(REJECT),
+                mapping.exclude.alias(EXCLUDE),
+                *(_column(name, mapping.canonical) for name in columns),
+                mapping.canonical["event_time"].dt.epoch("us").alias("time"),
+            )
+            .collect()
         )
-        local_day = pl.col("event_time").dt.convert_time_zone(task.timezone).dt.date().cast(pl.Int32)
-        rows = selected.with_columns(
-            day=local_day,
-            event_time=pl.col("event_time").dt.epoch("us"),
-        ).collect()
     if rows.height != piece.rows:
         raise input_changed(
             f"{owner}: {piece.file} has {rows.height} rows from row {piece.start} on; its footer promised {piece.rows}"
@@ -266,30 +243,21 @@ def _read_piece(task: IngestTask, piece: Piece, source: Source) -> pl.DataFrame:
     return rows
 
 
-def _dtype(name: str) -> pl.DataType | None:
-    return next(field.dtype for field in FIELDS if field.name == name)
+def _column(name: str, canonical: Mapping[str, pl.Expr]) -> pl.Expr:
+    if name in canonical:
+        return canonical[name].alias(name)
+    if name == "machine":
+        # Unknown is human, so that a condition on it holds for either one or the other.
+        return pl.lit(value=False).alias(name)
+    return pl.lit(None, next(field.dtype for field in FIELDS if field.name == name)).alias(name)
 
 
 def _rejects(bad: pl.DataFrame, source: Source, piece: Piece) -> pl.DataFrame:
     codes = list(range(1, len(REJECT_RULES) + 1))
     return bad.select(
         source=pl.lit(source.name),
-        file=pl.lit(piece.file),
+        file=pl.lit(piece.origin or piece.file),
         row=pl.col(ROW).cast(pl.Int64),
         rule=pl.col(REJECT).replace_strict(codes, [rule.name for rule in REJECT_RULES], return_dtype=pl.String),
         reason=pl.col(REJECT).replace_strict(codes, [rule.reason for rule in REJECT_RULES], return_dtype=pl.String),
-    )
-
-
-def _encode(rows: pl.DataFrame, task: IngestTask, source: int) -> pl.DataFrame:
-    return rows.select(
-        user_key=stable_hash(pl.col("user_id")),
-        user_id=pl.col("user_id"),
-        source=pl.lit(source, pl.UInt16),
-        type=pl.col("type"),
-        day=pl.col("day"),
-        time=pl.col("event_time"),
-        event_id=pl.col("event_id"),
-        amount=pl.col("amount"),
-        **{name: pl.col(name) for name in task.extras if name != "amount"},
     )

@@ -11,18 +11,27 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.config import Source, Sql, Value
+from engine.config import Param, Source, Sql, Value
 from engine.errors import DataError
+from engine.events.clock import apply_clock, receipt_rules
+from engine.events.nested import inside, parameter
 from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, REJECT_RULES, TIME, TIME_LIMITS_US
 from engine.sql_text import row_problems
 from engine.suggest import did_you_mean
 
 REJECT = "__reject"
 KEEP = "__keep"
+EXCLUDE = "__exclude"
 
 _INTEGERS = frozenset({pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32})
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _DAY_MICROSECONDS = 86_400_000_000
+_EMPTY_TYPES: Mapping[str, pl.DataType] = {
+    **dict.fromkeys(("received_time", "sent_time"), TIME),
+    **dict.fromkeys(("quantity", "duration_ms"), pl.Int64()),
+    "amount": pl.Float64(),
+    "machine": pl.Boolean(),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class SourceMapping:
     """UInt8: 0 for a good row, else 1 + the position in `schema.REJECT_RULES`."""
     keep: pl.Expr
     """Boolean: the source's `where`, null counts as false."""
+    exclude: pl.Expr
+    """Boolean: the source's `exclude`, null counts as false."""
     user_dtype: pl.DataType
     """Int64 or String."""
 
@@ -54,11 +65,12 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
     raw: dict[str, tuple[pl.Expr, pl.DataType]] = {}
     for field in FIELDS:
         entry = getattr(source.columns, field.name)
-        if entry is None:
+        if entry is None or (field.name in source.optional and _is_missing(entry, schema)):
             continue
         found = _resolve(field.name, entry, schema, problems)
         if found is not None:
-            raw[field.name] = found
+            raw[field.name] = _with_type(field.name, *found)
+    problems += _of_one_type(raw)
     canonical: dict[str, pl.Expr] = {}
     for name, (expression, dtype) in raw.items():
         converted = _convert(name, expression, dtype, source, currency_digits)
@@ -66,13 +78,8 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
             problems.append(f"  {name}: {converted}")
         else:
             canonical[name] = converted
-    keep = pl.lit(value=True)
-    if source.where is not None:
-        condition = _resolve("where", Sql(sql=source.where), schema, problems)
-        if condition is not None and condition[1] != pl.Boolean:
-            problems.append(f"  where: expected a condition (true or false), got {condition[1]}: {source.where}")
-        elif condition is not None:
-            keep = condition[0].fill_null(value=False)
+    keep = _condition("where", source.where, schema, problems, default=True)
+    exclude = _condition("exclude", source.exclude, schema, problems, default=False)
     if problems:
         raise DataError(
             f"source {source.name!r}: its columns do not fit the mapping\n" + "\n".join(problems),
@@ -80,21 +87,78 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
             hint="Columns of the files: " + ", ".join(f"{name} ({dtype})" for name, dtype in list(schema.items())[:40]),
         )
     reject = _reject_rule(canonical, raw, source)
+    canonical["event_time"] = apply_clock(source, canonical)
     user_dtype = pl.String() if _is_text(raw["user_id"][1]) else pl.Int64()
-    return SourceMapping(canonical, reject, keep, user_dtype)
+    return SourceMapping(canonical, reject, keep, exclude, user_dtype)
+
+
+def _of_one_type(raw: dict[str, tuple[pl.Expr, pl.DataType]]) -> list[str]:
+    """Give an id that is null in every row the other id's type; what is wrong where both have one, and it differs."""
+    ids = {name: raw[name] for name in ("user_id", "anonymous_id") if name in raw}
+    typed = [dtype for _, dtype in ids.values() if dtype != pl.Null]
+    if len(ids) == 2 and len(typed) == 1:
+        dtype = pl.String() if _is_text(typed[0]) else typed[0]
+        raw.update({name: (ids[name][0].cast(dtype), dtype) for name in ids if ids[name][1] == pl.Null})
+    text = [name for name, (_, dtype) in ids.items() if _is_text(dtype)]
+    numbers = [name for name, (_, dtype) in ids.items() if dtype.is_integer()]
+    cast = 'cast it: { sql = "CAST(… AS VARCHAR)" }'
+    return [
+        f"  {name}: got {ids[name][1]}, but {other} is text, and both name users; {cast}"
+        for name in numbers
+        for other in text
+    ]
+
+
+def _condition(
+    name: str, sql: str | None, schema: Mapping[str, pl.DataType], problems: list[str], *, default: bool
+) -> pl.Expr:
+    """A condition of the source, null counts as false; `default` where there is none."""
+    condition = None if sql is None else _resolve(name, Sql(sql=sql), schema, problems)
+    if condition is None:
+        return pl.lit(value=default)
+    if condition[1] != pl.Boolean:
+        problems.append(f"  {name}: expected a condition (true or false), got {condition[1]}: {sql}")
+    return condition[0].fill_null(value=False)
+
+
+def _with_type(name: str, expression: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType]:
+    """A column that is empty in the whole of a file has no type of its own there: it gets one that fits."""
+    if dtype != pl.Null or name in {"user_id", "anonymous_id", "event_type", "event_time"}:
+        return expression, dtype
+    fitting = _EMPTY_TYPES.get(name, pl.String())
+    return expression.cast(fitting), fitting
+
+
+def _is_missing(entry: str | Sql | Param | Value, schema: Mapping[str, pl.DataType]) -> bool:
+    """Whether a column that the entry is taken from is not in the files."""
+    match entry:
+        case str():
+            return entry not in schema and not isinstance(inside(entry, schema), tuple)
+        case Param():
+            return entry.of not in schema
+        case Sql():
+            try:
+                expression = pl.sql_expr(entry.sql)
+                if any(column not in schema for column in expression.meta.root_names()):
+                    return True
+                pl.LazyFrame(schema=dict(schema)).select(expression).collect_schema()
+            except pl.exceptions.PolarsError as error:
+                return isinstance(error, pl.exceptions.StructFieldNotFoundError)
+    return False
 
 
 def _resolve(
-    name: str, entry: str | Sql | Value, schema: Mapping[str, pl.DataType], problems: list[str]
+    name: str, entry: str | Sql | Param | Value, schema: Mapping[str, pl.DataType], problems: list[str]
 ) -> tuple[pl.Expr, pl.DataType] | None:
     if isinstance(entry, Value):
         literal = pl.lit(entry.value)
         return literal, pl.LazyFrame(schema={"_": pl.Null}).select(literal.alias(name)).collect_schema()[name]
-    if isinstance(entry, str):
-        if entry not in schema:
-            problems.append(f"  {name}: no column {entry!r} in the files{did_you_mean(entry, schema)}")
+    if isinstance(entry, str | Param):
+        found = _column(entry, schema)
+        if isinstance(found, str):
+            problems.append(f"  {name}: {found}")
             return None
-        return pl.col(entry), schema[entry]
+        return found
     refused = row_problems(entry.sql)
     if refused:
         problems.extend(f"  {name}: {refusal}: {entry.sql}" for refusal in refused)
@@ -117,35 +181,47 @@ def _resolve(
     return expression, dtype
 
 
+def _column(entry: str | Param, schema: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl.DataType] | str:
+    """A column, a value inside a nested one, or what is wrong."""
+    if isinstance(entry, Param):
+        return parameter(entry, schema)
+    if entry in schema:
+        return pl.col(entry), schema[entry]
+    return inside(entry, schema) or f"no column {entry!r} in the files{did_you_mean(entry, schema)}"
+
+
 def _is_text(dtype: pl.DataType) -> bool:
     return dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
 
 
-def _convert(  # noqa: C901, PLR0911 - one case per canonical column
+def _convert(  # noqa: C901, PLR0911, PLR0912 - one case per canonical column
     name: str, expression: pl.Expr, dtype: pl.DataType, source: Source, currency_digits: int
 ) -> pl.Expr | str:
     """The expression in the canonical type, or what is wrong with the column's type."""
     match name:
-        case "user_id":
+        case "user_id" | "anonymous_id":
             if _is_text(dtype):
-                return expression.cast(pl.String)
+                text = expression.cast(pl.String)
+                return text if name == "user_id" else _filled(text)
             if type(dtype) in _INTEGERS:
                 return expression.cast(pl.Int64)
             fitting = "VARCHAR" if dtype.is_integer() else "BIGINT"
             return f'expected an integer or a string, got {dtype}; cast it: {{ sql = "CAST(… AS {fitting})" }}'
-        case "event_type" | "channel" | "campaign_id" | "item_id" | "category":
+        case "event_type" | "channel" | "campaign_id" | "item_id" | "category" | "page" | "promotion":
             if _is_text(dtype) or dtype.is_integer():
-                return expression.cast(pl.String)
-            return f"expected a string or an integer, got {dtype}"
-        case "event_time":
-            return _to_utc(expression, dtype, source)
-        case "event_id":
-            if _is_text(dtype):
                 text = expression.cast(pl.String)
-                return stable_hash(pl.when(text != "").then(text))
+                return _filled(text) if name == "promotion" else text
+            return f"expected a string or an integer, got {dtype}"
+        case "event_time" | "received_time" | "sent_time":
+            return _to_utc(expression, dtype, source)
+        case "event_id" | "message_id" | "link":
+            if _is_text(dtype):
+                return stable_hash(_filled(expression.cast(pl.String)))
             if dtype.is_integer():
                 return stable_hash(expression)
             return f"expected a string or an integer, got {dtype}"
+        case "machine":
+            return _to_boolean(expression, dtype)
         case "amount":
             if not dtype.is_numeric():
                 return f"expected a number, got {dtype}"
@@ -160,6 +236,20 @@ def _convert(  # noqa: C901, PLR0911 - one case per canonical column
             if dtype.is_integer():
                 return expression.cast(pl.Int64, strict=False)
             return f"expected an integer, got {dtype}"
+
+
+def _filled(text: pl.Expr) -> pl.Expr:
+    return pl.when(text != "").then(text)
+
+
+def _to_boolean(expression: pl.Expr, dtype: pl.DataType) -> pl.Expr | str:
+    """Null and empty text are false; null is what neither says yes nor no."""
+    if dtype == pl.Boolean:
+        return expression.fill_null(value=False)
+    if not (_is_text(dtype) or dtype.is_integer()):
+        return f"expected true or false, as a Boolean, 1 or 0 or text, got {dtype}"
+    text = expression.cast(pl.String).str.to_lowercase().fill_null("")
+    return pl.when(text.is_in(["true", "1"])).then(True).when(text.is_in(["false", "0", ""])).then(False)
 
 
 def _to_utc(expression: pl.Expr, dtype: pl.DataType, source: Source) -> pl.Expr | str:
@@ -217,12 +307,18 @@ def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl
     user, type_ = canonical["user_id"], canonical["event_type"]
     time, time_dtype = raw["event_time"]
     in_range = _is_believable(time, time_dtype, source)
+    clock = apply_clock(source, canonical)
+    left_range = ~in_range.fill_null(value=True) | canonical["event_time"].is_not_null()
+    nobody = user.is_null() | (user == "") if _is_text(raw["user_id"][1]) else user.is_null()
     broken = {
-        "user_id_missing": user.is_null() | (user == "") if _is_text(raw["user_id"][1]) else user.is_null(),
+        "user_id_missing": nobody & canonical["anonymous_id"].is_null() if "anonymous_id" in canonical else nobody,
         "event_type_missing": type_.is_null() | (type_ == ""),
-        "event_time_missing": canonical["event_time"].is_null() & in_range.fill_null(value=True),
-        "event_time_out_of_range": ~in_range,
+        "event_time_missing": clock.is_null() & ~left_range,
+        "event_time_out_of_range": clock.is_null() & left_range,
+        **receipt_rules(source, clock, canonical.get("received_time")),
     }
+    if "machine" in canonical:
+        broken["machine_not_boolean"] = canonical["machine"].is_null()
     if "amount" in canonical:
         amount, dtype = raw["amount"]
         if dtype.is_float():

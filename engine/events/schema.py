@@ -19,7 +19,7 @@ class Field:
 
     Attributes:
         name: Its name in `[sources.columns]`.
-        dtype: Its type after mapping; None where the source's own type is kept (`user_id`).
+        dtype: Its type after mapping; None where the source's own type is kept (`user_id`, `anonymous_id`).
         filterable: Whether a target's `where` may use it.
     """
 
@@ -42,6 +42,14 @@ FIELDS: Final = (
     Field("campaign_id", pl.String(), filterable=True),
     Field("item_id", pl.String(), filterable=True),
     Field("category", pl.String(), filterable=True),
+    Field("machine", pl.Boolean(), filterable=True),
+    Field("page", pl.String(), filterable=True),
+    Field("promotion", pl.String(), filterable=True),
+    Field("message_id", pl.UInt64()),
+    Field("link", pl.UInt64()),
+    Field("anonymous_id", None),
+    Field("received_time", TIME),
+    Field("sent_time", TIME),
 )
 FILTERABLE: Final = {field.name: field.dtype for field in FIELDS if field.filterable and field.dtype is not None}
 
@@ -58,11 +66,14 @@ class Rule:
 
 
 REJECT_RULES: Final = (
-    Rule("user_id_missing", "user_id is null or empty"),
+    Rule("user_id_missing", "user_id is null or empty, and no anonymous_id stands for it"),
     Rule("event_type_missing", "event_type is null or empty"),
     Rule("event_time_missing", "event_time is null, or a local time that the clock change skipped"),
     Rule("event_time_out_of_range", "event_time is not in the years 1 to 9999"),
+    Rule("event_time_after_receipt", "event_time is more than max_early_hours after received_time"),
+    Rule("event_time_too_late", "event_time is more than max_late_days before received_time"),
     Rule("amount_not_finite", "amount is NaN or infinite"),
     Rule("amount_out_of_range", f"amount is beyond ±{AMOUNT_LIMIT_MINOR} minor units"),
+    Rule("machine_not_boolean", "machine is neither true or false nor 1 or 0"),
 )
 """Checked in this order; a row is rejected by the first that it breaks."""

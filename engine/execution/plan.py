@@ -7,32 +7,32 @@ writes the same files.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.events.ingest import Piece
-from engine.events.probe import Footer
 
-_INGEST_ROWS = 2_000_000
+TASK_ROWS = 2_000_000
 """Rows of one ingest task: a few hundred MB while it is encoded."""
 _MAX_BUCKETS = 1 << 16
 """More would be files of a few rows each, and more tasks than a scheduler likes."""
 
 
-def plan_pieces(footers: Sequence[tuple[int, Footer]], rows_per_task: int) -> list[tuple[Piece, ...]]:
+def plan_pieces(pieces: Sequence[Piece], rows_per_task: int) -> list[tuple[Piece, ...]]:
     """Pack the rows of all files, in order, into tasks of about equal size.
 
     Args:
-        footers: Source position and footer of every file.
+        pieces: The rows.
         rows_per_task: `execution.rows_per_task`.
     """
-    limit = min(rows_per_task, _INGEST_ROWS)
+    limit = min(rows_per_task, TASK_ROWS)
     tasks: list[tuple[Piece, ...]] = []
     current: list[Piece] = []
     room = limit
-    for source, footer in footers:
+    for piece in pieces:
         start = 0
-        while start < footer.rows:
-            rows = min(room, footer.rows - start)
-            current.append(Piece(source, str(footer.file), start, rows, footer.stamp))
+        while start < piece.rows:
+            rows = min(room, piece.rows - start)
+            current.append(replace(piece, start=piece.start + start, rows=rows))
             start += rows
             room -= rows
             if room == 0:

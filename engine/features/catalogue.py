@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import polars as pl
+from engine.features.accounts import ACCOUNT_FAMILY, account_features
+from engine.features.columns import integer, real
+from engine.features.feature import Feature
+from engine.features.registry import enabled
 
 if TYPE_CHECKING:
     from engine.features.spec import EventType, FeatureSpec
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One column of the feature table.
-
-    Attributes:
-        name: Column name; says the unit and the window.
-        dtype: Int64, Float64.
-        unit: `count`, `days`, `money` (major units), `ratio`, `points`.
-        meaning: What it is, in one sentence.
-        window_days: Length of the half-open window that ends at `as_of`; None for the whole history.
-    """
-
-    name: str
-    dtype: pl.DataType
-    unit: str
-    meaning: str
-    window_days: int | None = None
-
-
-def _int(name: str, unit: str, meaning: str, window: int | None = None) -> Feature:
-    return Feature(name, pl.Int64(), unit, meaning, window)
-
-
-def _float(name: str, unit: str, meaning: str, window: int | None = None) -> Feature:
-    return Feature(name, pl.Float64(), unit, meaning, window)
-
-
 def catalogue(spec: FeatureSpec) -> tuple[Feature, ...]:
-    """All features of a specification."""
+    """All features of a specification: the core ones, those of its families, then those of accounts."""
     return tuple(feature for family in families(spec).values() for feature in family)
+
+
+def user_catalogue(spec: FeatureSpec) -> tuple[Feature, ...]:
+    """The features that are made of the events of one user: all but those of accounts."""
+    return tuple(feature for name, family in families(spec).items() if name != ACCOUNT_FAMILY for feature in family)
+
+
+def core_catalogue(spec: FeatureSpec) -> tuple[Feature, ...]:
+    """The features that every specification has: what `build_features` computes."""
+    return tuple(feature for family in _core(spec).values() for feature in family)
 
 
 def families(spec: FeatureSpec) -> dict[str, tuple[Feature, ...]]:
     """The features by family, in the order of the catalogue."""
+    accounts = {} if spec.account is None else {ACCOUNT_FAMILY: account_features(spec)}
+    return {**_core(spec), **{family.name: family.features(spec) for family in enabled(spec)}, **accounts}
+
+
+def _core(spec: FeatureSpec) -> dict[str, tuple[Feature, ...]]:
     return {
         "activity": tuple(_activity(spec)),
         "event types": tuple(feature for event_type in spec.types for feature in _type(event_type, spec)),
@@ -66,9 +56,7 @@ def shared_names(spec: FeatureSpec) -> dict[tuple[str, ...], str]:
     for event_type in spec.types:
         for feature in _type(event_type, spec):
             owners[feature.name].append(event_type.name)
-    others = {
-        feature.name for family, features in families(spec).items() if family != "event types" for feature in features
-    }
+    others = {name for family, found in families(spec).items() if family != "event types" for name in _names(found)}
     shared: dict[tuple[str, ...], str] = {}
     for column, names in owners.items():
         if len(names) > 1 or column in others:
@@ -76,23 +64,33 @@ def shared_names(spec: FeatureSpec) -> dict[tuple[str, ...], str]:
     return shared
 
 
+def _names(features: Iterable[Feature]) -> Iterator[str]:
+    return (feature.name for feature in features)
+
+
 def _activity(spec: FeatureSpec) -> Iterator[Feature]:
-    yield _int("tenure_days", "days", "Days from the first event's day to as_of.")
-    yield _int("days_since_last_event", "days", "Days from the last event's day to as_of.")
+    yield integer(spec, "tenure_days", "days", "Days from the first event's day to as_of.", ())
+    yield integer(spec, "days_since_last_event", "days", "Days from the last event's day to as_of.", ())
     for window in spec.windows:
-        yield _int(f"active_days_{window}d", "count", "Days with at least one event.", window)
+        name, meaning = f"active_days_{window}d", "Days with at least one event."
+        yield integer(spec, name, "count", meaning, (), window=window, absent=0)
 
 
 def _type(event_type: EventType, spec: FeatureSpec) -> Iterator[Feature]:
-    slug, name = event_type.slug, event_type.name
+    slug, name, types = event_type.slug, event_type.name, (event_type.name,)
+    of = (
+        f"Events of type {name}" if event_type.of is None else f"Events of type {event_type.of} with {event_type.where}"
+    )
     for window in spec.windows:
-        yield _int(f"{slug}_count_{window}d", "count", f"Events of type {name}.", window)
-    yield _int(f"{slug}_count_total", "count", f"Events of type {name} in the whole history.")
+        yield integer(spec, f"{slug}_count_{window}d", "count", f"{of}.", types, window=window, absent=0)
+    yield integer(spec, f"{slug}_count_total", "count", f"{of} in the whole history.", types, absent=0)
     if event_type.priced:
+        meaning = f"Sum of the amounts of {name}"
         for window in spec.windows:
-            yield _float(f"{slug}_amount_{window}d", "money", f"Sum of the amounts of {name}.", window)
-        yield _float(f"{slug}_amount_total", "money", f"Sum of the amounts of {name} in the whole history.")
-    yield _int(f"days_since_{slug}", "days", f"Days from the last {name}'s day to as_of; null when there is none.")
+            yield real(spec, f"{slug}_amount_{window}d", "money", f"{meaning}.", types, window=window, absent=0)
+        yield real(spec, f"{slug}_amount_total", "money", f"{meaning} in the whole history.", types, absent=0)
+    meaning = f"Days from the last {name}'s day to as_of; null when there is none."
+    yield integer(spec, f"days_since_{slug}", "days", meaning, types)
 
 
 RATES = (
@@ -106,29 +104,31 @@ RATES = (
 
 def _rates(spec: FeatureSpec) -> Iterator[Feature]:
     for name, above, below, meaning in RATES:
-        if getattr(spec, above) is not None and getattr(spec, below) is not None:
-            for window in spec.windows:
-                yield _float(f"{name}_{window}d", "ratio", f"{meaning}; null without any {below}.", window)
+        types = (getattr(spec, above), getattr(spec, below))
+        for window in spec.windows if None not in types else ():
+            text = f"{meaning}; null without any {below}."
+            yield real(spec, f"{name}_{window}d", "ratio", text, types, window=window)
 
 
 def _rfm(spec: FeatureSpec) -> Iterator[Feature]:
     if spec.purchase is None:
         return
-    yield _int("rfm_recency_days", "days", "Segmentation RFM: days from the last purchase's day to as_of.")
     counted = "days with a purchase" if spec.frequency_unit == "days" else "purchases"
-    yield _int("rfm_frequency", "count", f"Segmentation RFM: {counted}, the first included.")
-    yield _float("rfm_monetary", "money", "Segmentation RFM: sum spent.")
-    yield _float("rfm_mean_order", "money", "Mean amount per purchase.")
-    yield _int("btyd_frequency", "count", "BTYD: days with a purchase after the first such day.")
-    yield _int("btyd_recency_days", "days", "BTYD: days from the first purchase day to the last.")
-    yield _int("btyd_t_days", "days", "BTYD: days from the first purchase day to the last day before as_of.")
-    yield _float("btyd_mean_repeat_spend", "money", "BTYD: mean spend per repeat purchase day; 0 without repeats.")
+    for name, unit, meaning in (
+        ("rfm_recency_days", "days", "Segmentation RFM: days from the last purchase's day to as_of."),
+        ("rfm_frequency", "count", f"Segmentation RFM: {counted}, the first included."),
+        ("rfm_monetary", "money", "Segmentation RFM: sum spent."),
+        ("rfm_mean_order", "money", "Mean amount per purchase."),
+        ("btyd_frequency", "count", "BTYD: days with a purchase after the first such day."),
+        ("btyd_recency_days", "days", "BTYD: days from the first purchase day to the last."),
+        ("btyd_t_days", "days", "BTYD: days from the first purchase day to the last day before as_of."),
+        ("btyd_mean_repeat_spend", "money", "BTYD: mean spend per repeat purchase day; 0 without repeats."),
+    ):
+        yield (real if unit == "money" else integer)(spec, name, unit, meaning, (spec.purchase,))
 
 
 def _engagement(spec: FeatureSpec) -> Iterator[Feature]:
-    yield _int(
-        "engagement_points",
-        "points",
-        f"Weighted count of events in the last {spec.engagement_days} days.",
-        spec.engagement_days,
-    )
+    days = spec.engagement_days
+    meaning = f"Weighted count of events in the last {days} days."
+    types = tuple(name for name, weight in zip(spec.type_names, spec.weights, strict=True) if weight)
+    yield integer(spec, "engagement_points", "points", meaning, types, window=days, absent=0)

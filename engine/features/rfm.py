@@ -18,7 +18,8 @@ def rfm_features(daily: pl.LazyFrame, as_of_day: int, spec: FeatureSpec) -> pl.L
     """RFM per user with a purchase before `as_of_day`; None without a purchase type.
 
     Args:
-        daily: Partials before `as_of_day`; grain user × type × day.
+        daily: Partials before `as_of_day`: `user`, `type`, `day`, `events`, `amount_minor`; a user, type and day may
+            have several rows.
         as_of_day: Days since 1970-01-01.
         spec: The feature specification.
 
@@ -31,6 +32,8 @@ def rfm_features(daily: pl.LazyFrame, as_of_day: int, spec: FeatureSpec) -> pl.L
     first_day, last_day = pl.col("day").min(), pl.col("day").max()
     sums = (
         daily.filter(pl.col("type") == code)
+        .group_by("user", "day")
+        .agg(pl.col("events").sum(), pl.col("amount_minor").sum())
         .group_by("user")
         .agg(
             orders=pl.col("events").sum(),
@@ -41,6 +44,18 @@ def rfm_features(daily: pl.LazyFrame, as_of_day: int, spec: FeatureSpec) -> pl.L
             spent_first_day=pl.col("amount_minor").filter(pl.col("day") == first_day).sum(),
         )
     )
+    return rfm_of(sums, as_of_day, spec)
+
+
+def rfm_of(sums: pl.LazyFrame, as_of_day: int, spec: FeatureSpec) -> pl.LazyFrame:
+    """The columns of `rfm_features` from the sums of each buyer.
+
+    Args:
+        sums: `user`, and over the purchases before `as_of_day`: `orders`, `days` (different ones), `first` and `last`
+            day, `spent`, `spent_first_day` (Int64); one row per user with a purchase.
+        as_of_day: Days since 1970-01-01.
+        spec: The feature specification.
+    """
     minor = 10**spec.currency_digits
     repeats = pl.col("days") - 1
     repeat_spend = (pl.col("spent") - pl.col("spent_first_day")) / (repeats * minor)

@@ -10,10 +10,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from engine.config import Target
-from engine.errors import ConfigError
-from engine.events.schema import FILTERABLE
-from engine.features.money import major_units
-from engine.sql_text import read_rule
+from engine.events.condition import condition
 
 
 def target_condition(target: Target) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -26,42 +23,21 @@ def target_condition(target: Target) -> tuple[pl.Expr, tuple[str, ...]]:
     """
     if target.where is None:
         return pl.lit(value=True), ()
-    schema: dict[str, pl.DataType] = {**FILTERABLE, "amount": pl.Float64()}
-    read = read_rule(target.where, schema)
-    problems = list(read.problems)
-    expression = pl.lit(value=True)
-    if not problems:
-        try:
-            expression = pl.sql_expr(read.sql)
-            dtype = pl.DataFrame(schema=schema).select(expression.alias("_")).schema["_"]
-            problems = [] if dtype == pl.Boolean else [f"expected a condition (true or false), got {dtype}"]
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            problems = [str(error).splitlines()[0]]
-    if problems:
-        raise ConfigError(
-            f"targets.{target.name}.where: {'; '.join(problems)}: {target.where}",
-            code="target-where",
-            hint="Columns: " + ", ".join(schema),
-        )
-    return expression.fill_null(value=False), tuple(sorted(read.columns))
+    return condition(target.where, f"targets.{target.name}.where", code="target-where")
 
 
-def positives(events: pl.DataFrame, target: Target, code: int, anchor_day: int, currency_digits: int) -> pl.Series:
+def positives(daily: pl.DataFrame, target: Target, code: int, anchor_day: int) -> pl.Series:
     """Users (their numbers, each once) with the target's event in `[anchor, anchor + horizon)`.
 
     Args:
-        events: `user`, `type`, `day` and the columns of the target's `where`; one row per event.
+        daily: `user`, `type`, `day`, `events`; partials.
         target: The target.
-        code: Code of its event type.
+        code: Code of the target's events, under its condition.
         anchor_day: Days since 1970-01-01.
-        currency_digits: Decimals of the minor unit.
     """
-    condition, columns = target_condition(target)
     inside = (pl.col("day") >= anchor_day) & (pl.col("day") < anchor_day + target.horizon_days)
-    window = events.lazy().filter((pl.col("type") == code) & inside)
-    if "amount" in columns:
-        window = window.with_columns(amount=major_units(pl.col("amount"), currency_digits))
-    return window.filter(condition).select("user").unique().collect()["user"]
+    window = daily.lazy().filter((pl.col("type") == code) & inside & (pl.col("events") > 0))
+    return window.select("user").unique().sort("user").collect()["user"]
 
 
 def anchors(target: Target, as_of_day: int, training: int) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""Daily partials: what every feature is computed from.
+"""Daily partials of a bucket: what most features are computed from.
 
-Grain: user × event type × day. Only integers: the number of events, the sum of their amounts in minor units, the number
-of events that had an amount. Partials add up, so a window is the sum of its days.
+Grain: user × event type × day, and within it one row per unit of the log that has such events. Only integers: the
+number of events and the sum of their amounts in minor units. Partials add up, so a window is the sum of its days.
 """
 
 from __future__ import annotations
@@ -11,25 +11,19 @@ import polars as pl
 from engine.rollups.packed import pack_day, unpack_day, unpack_type, unpack_user
 
 
-def daily_partials(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Partials of a bucket's events.
+def merge_daily(daily: pl.DataFrame) -> pl.DataFrame:
+    """Partials with one row per user, type and day.
 
     Args:
-        events: `user`, `type`, `day`, `amount`; one row per event.
+        daily: `user`, `type`, `day`, `events`, `amount_minor`.
 
     Returns:
-        `user`, `type`, `day`, `events`, `amount_minor`, `priced` (Int64); unordered.
+        The same columns, unordered.
     """
     grouped = (
-        events.select(key=pack_day(), amount="amount")
+        daily.lazy()
+        .select("events", "amount_minor", key=pack_day())
         .group_by("key")
-        .agg(events=pl.len().cast(pl.Int64), amount_minor=pl.col("amount").sum(), priced=pl.col("amount").count())
+        .agg(pl.col("events").sum(), pl.col("amount_minor").sum())
     )
-    return grouped.select(
-        unpack_user("key"),
-        unpack_type("key"),
-        unpack_day("key"),
-        "events",
-        "amount_minor",
-        pl.col("priced").cast(pl.Int64),
-    )
+    return grouped.select(unpack_user("key"), unpack_type("key"), unpack_day("key"), "events", "amount_minor").collect()

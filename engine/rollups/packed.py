@@ -31,11 +31,6 @@ def pack_band() -> pl.Expr:
     return _user_and_type() + _u64("band")
 
 
-def pack_user_band() -> pl.Expr:
-    """The key of `user` and `band` (UInt64), with type 0."""
-    return _u64("user") * (MAX_TYPES * _DAY_SPAN) + _u64("band")
-
-
 def unpack_user(key: str) -> pl.Expr:
     """`user` (UInt32) of a packed key."""
     return (pl.col(key) // (MAX_TYPES * _DAY_SPAN)).cast(pl.UInt32).alias("user")

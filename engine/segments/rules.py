@@ -18,6 +18,7 @@ import polars as pl
 from engine.config import Segment
 from engine.errors import ConfigError
 from engine.sql_text import FUNCTIONS, read_rule
+from engine.suggest import some_of
 
 # A panic inside Polars is a BaseException.
 _REFUSALS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -87,7 +88,7 @@ def compile_rules(segments: Sequence[Segment], schema: Mapping[str, pl.DataType]
         message = f"{count} in the conditions of [[segments]]:\n" + "\n".join(problems)
         hint = (
             "A condition compares columns of one user with AND, OR, NOT, IN, BETWEEN, LIKE, IS NULL, CASE, arithmetic "
-            f"and {', '.join(sorted(FUNCTIONS))}. Columns there are: {', '.join(sorted(schema))}."
+            f"and {', '.join(sorted(FUNCTIONS))}. Columns there are: {some_of(sorted(schema))}."
         )
         raise ConfigError(message, code="segment-rules", hint=hint)
     names = tuple(unicodedata.normalize("NFC", segment.name) for segment in segments)

@@ -7,17 +7,36 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
-from engine.events.ingest import REJECT_SCHEMA, IngestRecord
-from engine.stages.learning import MatrixRecord
+from engine.events.ingest import REJECT_SCHEMA
+from engine.events.record import IngestRecord
 from engine.stages.preparation import Prepared
 from engine.stages.scoring import ScoreRecord, SegmentSize
 from engine.tables.manifest import TableRecord, dtypes_of, table_record
 
 _NAMED_TYPES = 50
+
+
+class BucketRecord(Protocol):
+    """What every stage tells of a bucket."""
+
+    @property
+    def users(self) -> int:
+        """Users with an event before `as_of`."""
+        ...
+
+    @property
+    def kept(self) -> int:
+        """Their events."""
+        ...
+
+    @property
+    def contacts_matched(self) -> int:
+        """Those of them who have a contact."""
+        ...
 
 
 class Stopwatch:
@@ -39,19 +58,19 @@ class Stopwatch:
         return {**self._seconds, "total": time.perf_counter() - self._start}
 
 
-def reconcile(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> None:
+def reconcile(prepared: Prepared, buckets: Sequence[BucketRecord]) -> None:
     """Check that every row that was read is accounted for.
 
     Raises:
         IntegrityError: Rows are missing or counted twice between two stages.
     """
     total = prepared.ingested
-    accounted = total.left_out + sum(total.rejected.values()) + total.after_as_of + total.passed
-    after = sum(bucket.kept + bucket.duplicates + bucket.lines + bucket.after_as_of for bucket in buckets)
-    if accounted != rows_read(total) or after != total.passed:
+    accounted = total.left_out + total.excluded + sum(total.rejected.values()) + total.after_as_of + total.passed
+    kept = sum(bucket.kept for bucket in buckets)
+    if accounted != rows_read(total) or kept != total.kept:
         raise IntegrityError(
             f"rows do not add up: {rows_read(total)} read, {accounted} accounted for; "
-            f"{total.passed} passed on to the buckets, {after} counted there",
+            f"{total.kept} events passed on to the buckets, {kept} counted there",
             code="rows-lost",
             hint="An input or work file was changed during the run; run the command again.",
         )
@@ -80,32 +99,21 @@ def ingest_counts(total: IngestRecord) -> dict[str, Any]:
     }
 
 
-def row_counts(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> dict[str, int]:
+def row_counts(total: IngestRecord) -> dict[str, int]:
     """What became of every row: `read` is the sum of all others.
 
-    `kept` and `after_as_of` count events; a row that was summed into the row of its order is in `merged`.
+    `kept` counts events; a row that was summed into the row of its order is in `merged`.
     """
-    total = prepared.ingested
     return {
         "read": rows_read(total),
         "left_out": total.left_out,
+        **({"excluded": total.excluded} if total.excluded else {}),
         "rejected": sum(total.rejected.values()),
-        "duplicate": sum(bucket.duplicates for bucket in buckets),
-        "merged": sum(bucket.lines for bucket in buckets),
-        "after_as_of": total.after_as_of + sum(bucket.after_as_of for bucket in buckets),
-        "kept": sum(bucket.kept for bucket in buckets),
+        "duplicate": total.duplicates,
+        "merged": total.lines,
+        "after_as_of": total.after_as_of,
+        "kept": total.kept,
     }
-
-
-def event_counts(buckets: Sequence[ScoreRecord]) -> dict[str, dict[str, int]]:
-    """Per event type: events kept, and those of them with an amount of zero."""
-    kept: Counter[str] = Counter()
-    zero: Counter[str] = Counter()
-    for bucket in buckets:
-        for name, (events, zeros) in bucket.events.items():
-            kept[name] += events
-            zero[name] += zeros
-    return {name: {"kept": kept[name], "zero_amount": zero[name]} for name in sorted(kept)}
 
 
 def segment_counts(
@@ -128,7 +136,7 @@ def segment_counts(
     }
 
 
-def contact_counts(prepared: Prepared, buckets: Sequence[MatrixRecord] | Sequence[ScoreRecord]) -> dict[str, Any]:
+def contact_counts(prepared: Prepared, buckets: Sequence[BucketRecord]) -> dict[str, Any]:
     """Contacts read, without an id, and users that have one; nothing without contacts.
 
     Raises:
@@ -154,8 +162,7 @@ def table_records(prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: dat
         table_record(name, as_of, schemas[name], [file for bucket in buckets for file in bucket.files[name]])
         for name in schemas
     ]
-    rejects = prepared.ingested.reject_files
-    tables.append(table_record("rejects", as_of, dtypes_of(REJECT_SCHEMA), rejects))
+    tables.append(table_record("rejects", as_of, dtypes_of(REJECT_SCHEMA), prepared.rejects))
     return tuple(table for table in tables if table.rows)
 
 

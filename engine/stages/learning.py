@@ -17,16 +17,18 @@ from engine.clusters.assign import Clustering
 from engine.clusters.fit import fit_clusters
 from engine.config import Clusters, Model, Rfm, Target
 from engine.errors import DataError
-from engine.features.build import MONETARY_MINOR, build_features
+from engine.features.build import MONETARY_MINOR
 from engine.features.spec import FeatureSpec
 from engine.features.windows import EPOCH
 from engine.propensity.labels import anchors, positives
 from engine.propensity.train import TrainedModel, train
-from engine.rollups.bucket import KEYS, KeyRange, load_bucket
-from engine.rollups.daily import daily_partials
+from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
+from engine.rollups.ranges import KEYS, KeyRange
 from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
-from engine.stages.users import join_contacts
+from engine.stages.accounts import AccountFiles, join_accounts
+from engine.stages.features import bucket_rows, features_at, target_positions
+from engine.stages.users import HAS_CONTACT, join_contacts, kept_events
 
 _ENGAGEMENT_PERCENTILE = 99
 
@@ -38,21 +40,21 @@ class MatrixTask:
     Attributes:
         anchors: Anchor days (days since 1970-01-01), ascending.
         folder: Where `current-*.parquet` and `anchor-<day>-*.parquet` are written.
+        accounts: The sums of every account, at `as_of` and at the anchors.
     """
 
     bucket: int
     keys: KeyRange
-    parts: tuple[str, ...]
+    shelf: Shelf
     contacts: str | None
     contact_columns: tuple[str, ...]
-    line_sources: frozenset[int]
-    as_of_us: int
     as_of_day: int
     anchors: tuple[int, ...]
     spec: FeatureSpec
     targets: tuple[Target, ...]
     train_anchors: int
     folder: str
+    accounts: AccountFiles = ()
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,14 @@ class MatrixRecord:
 
     Attributes:
         users: Users with an event before `as_of`.
+        kept: Their events.
+        contacts_matched: Those of them who have a contact.
         current: File with their features at `as_of`.
         rows: Per anchor day, the file and its number of rows.
     """
 
     users: int
     kept: int
-    duplicates: int
-    lines: int
-    after_as_of: int
     contacts_matched: int
     current: str
     rows: tuple[tuple[int, str, int], ...]
@@ -77,35 +78,33 @@ class MatrixRecord:
 
 def build_matrices(task: MatrixTask) -> MatrixRecord:
     """Features of one bucket at `as_of` and at every anchor, with a label per target that uses the anchor."""
-    bucket = load_bucket(task.parts, task.keys, task.line_sources, task.as_of_us)
-    daily = daily_partials(bucket.events.lazy()).collect()
-    users, matched = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, task.contact_columns)
+    bucket = load_bucket(task.shelf, task.keys)
+    ready = bucket_rows(bucket, task.spec)
+    users = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, task.contact_columns)
     folder = Path(task.folder)
 
     def at(day: int) -> pl.DataFrame:
-        features = build_features(daily, users.height, day, task.spec)
-        return users.join(features, on="user", how="inner", maintain_order="right")
+        features = users.join(features_at(ready, day, task.spec), on="user", how="inner", maintain_order="right")
+        return join_accounts(features, task.accounts, day, task.spec)
 
+    codes = target_positions(task.spec, task.targets)
+    now = at(task.as_of_day)
     current = folder / f"current-{task.bucket:05d}.parquet"
-    write_part(at(task.as_of_day), current)
+    write_part(now.drop(HAS_CONTACT), current)
     rows = []
     for day in task.anchors:
-        frame = at(day).with_columns(anchor=pl.lit(EPOCH + timedelta(days=day)))
-        for target in task.targets:
+        frame = at(day).drop(HAS_CONTACT).with_columns(anchor=pl.lit(EPOCH + timedelta(days=day)))
+        for code, target in zip(codes, task.targets, strict=True):
             if day in anchors(target, task.as_of_day, task.train_anchors):
-                code = task.spec.type_names.index(target.event)
-                hits = positives(bucket.events, target, code, day, task.spec.currency_digits)
+                hits = positives(bucket.daily, target, code, day)
                 frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(label_column(target)))
         file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
         write_part(frame, file)
         rows.append((day, str(file), frame.height))
     return MatrixRecord(
-        users=users.height,
-        kept=bucket.events.height,
-        duplicates=bucket.duplicates,
-        lines=bucket.lines,
-        after_as_of=bucket.after_as_of,
-        contacts_matched=matched,
+        users=now.height,
+        kept=kept_events(bucket.daily, task.spec),
+        contacts_matched=int(now[HAS_CONTACT].sum()),
         current=str(current),
         rows=tuple(rows),
     )

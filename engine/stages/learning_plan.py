@@ -16,6 +16,7 @@ from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.propensity.labels import all_anchors, anchors
 from engine.propensity.matrix import unusable_columns
+from engine.stages.accounts import AccountFiles
 from engine.stages.learning import (
     ClustersTask,
     LearnTask,
@@ -25,9 +26,9 @@ from engine.stages.learning import (
     TargetTask,
     label_column,
 )
-from engine.stages.preparation import Prepared, line_sources
+from engine.stages.preparation import Prepared
 from engine.stages.schemas import score_schema
-from engine.suggest import did_you_mean
+from engine.suggest import did_you_mean, some_of
 
 
 def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def cluster_order(names: Sequence[str]) -> str:
 
 
 def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
-    """The columns that models learn from, in order: every feature, and the contact attributes that are allowed."""
-    return (*(feature.name for feature in catalogue(spec)), *_model_columns(config))
+    """The columns that models learn from, in order: every feature that is a number, and the attributes allowed."""
+    return (*(feature.name for feature in catalogue(spec) if feature.dtype.is_numeric()), *_model_columns(config))
 
 
 def categories(config: Config, contacts: Mapping[str, pl.DataType]) -> tuple[str, ...]:
@@ -85,6 +86,11 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         for name in config.clusters.features
         if name not in features
     ]
+    problems += [
+        f"  clusters.features: {name!r} is no number but {features[name]}"
+        for name in config.clusters.features
+        if name in features and not features[name].is_numeric()
+    ]
     scores = score_schema(spec, (target.name for target in config.targets), clustered=config.clusters.enabled)
     labels = [label_column(target) for target in config.targets]
     problems += [
@@ -104,35 +110,46 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         raise ConfigError(
             "columns that do not fit together\n" + "\n".join(problems),
             code="feature-names",
-            hint=f"Features: {', '.join(features)}.",
+            hint=f"Features: {some_of(features)}.",
         )
 
 
-def matrix_tasks(
-    config: Config, spec: FeatureSpec, prepared: Prepared, as_of: date, contacts: Mapping[str, pl.DataType], work: Path
-) -> list[MatrixTask]:
-    """One task per bucket that makes the rows to learn from.
+def anchor_days(config: Config, prepared: Prepared, as_of: date) -> tuple[int, ...]:
+    """The days that models learn from (since 1970-01-01), ascending.
 
     Anchors before the first event are left out: nobody is known then.
     """
-    day = day_number(as_of)
-    days = all_anchors(config.targets, day, config.model.train_anchors)
     first = prepared.ingested.first_day
+    days = all_anchors(config.targets, day_number(as_of), config.model.train_anchors)
+    return tuple(anchor for anchor in days if first is not None and anchor > first)
+
+
+def matrix_tasks(
+    config: Config,
+    spec: FeatureSpec,
+    prepared: Prepared,
+    as_of: date,
+    contacts: Mapping[str, pl.DataType],
+    work: Path,
+    accounts: AccountFiles = (),
+) -> list[MatrixTask]:
+    """One task per bucket that makes the rows to learn from."""
+    anchors_known = anchor_days(config, prepared, as_of)
+    attributes = {*_model_columns(config), spec.account}
     return [
         MatrixTask(
             bucket=index,
             keys=keys,
-            parts=prepared.parts,
+            shelf=prepared.shelf,
             contacts=None if prepared.contacts is None else prepared.contacts.part,
-            contact_columns=tuple(name for name in contacts if name in _model_columns(config)),
-            line_sources=line_sources(config),
-            as_of_us=prepared.as_of_us,
-            as_of_day=day,
-            anchors=tuple(anchor for anchor in days if first is not None and anchor > first),
+            contact_columns=tuple(name for name in contacts if name in attributes),
+            as_of_day=day_number(as_of),
+            anchors=anchors_known,
             spec=spec,
             targets=config.targets,
             train_anchors=config.model.train_anchors,
             folder=str(work),
+            accounts=accounts,
         )
         for index, keys in enumerate(prepared.buckets)
     ]

@@ -11,11 +11,11 @@ from engine.bundle import Bundle
 from engine.config import Config
 from engine.features.windows import EPOCH
 from engine.propensity.spec import ModelSpec
-from engine.stages.scoring import ScoreRecord
+from engine.stages.preparation import Prepared
 
 
 def score_warnings(
-    config: Config, as_of: date, bundle: Bundle, counts: Mapping[str, Any], buckets: Sequence[ScoreRecord]
+    config: Config, as_of: date, bundle: Bundle, counts: Mapping[str, Any], prepared: Prepared
 ) -> list[str]:
     """Everything that a score run warns of.
 
@@ -24,12 +24,12 @@ def score_warnings(
         as_of: Day of the run.
         bundle: The bundle that scored.
         counts: The run's counts.
-        buckets: What became of each bucket.
+        prepared: The rollups of the run.
     """
-    last_days = [bucket.last_day for bucket in buckets if bucket.last_day is not None]
     users = {name: size["users"] for name, size in counts["segments"].items()}
     return [
-        *stale_log(config, max(last_days, default=None), as_of),
+        *stale_log(config, prepared.ingested.last_day, as_of),
+        *damaged_rollups(prepared.damaged),
         *missing_types(counts.get("missing_types", ())),
         *empty_segments(config, users),
         *weak_models(model.spec for model in bundle.models),
@@ -52,6 +52,15 @@ def stale_log(config: Config, last_day: int | None, as_of: date) -> list[str]:
         return []
     tomorrow = last + timedelta(days=1)
     return [f"the last event is of {last}, {gap} days before as_of; the log would be complete as of {tomorrow}"]
+
+
+def damaged_rollups(damaged: Sequence[tuple[str, str]]) -> list[str]:
+    """Units whose rollups were not what had been written; they were made again from the log."""
+    if not damaged:
+        return []
+    listed = ", ".join(f"{source} {label}".strip() for source, label in damaged[:3])
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    return [f"rollups were damaged and made again: {listed}{more}; check the disk they are on"]
 
 
 def weak_models(specs: Iterable[ModelSpec]) -> list[str]:

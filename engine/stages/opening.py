@@ -6,10 +6,12 @@ In: a configuration. Out: its files, their types, and the fingerprints that name
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from engine.config import Config, Target, Value
 from engine.config_file import config_hash
@@ -19,10 +21,8 @@ from engine.events.files import find_files
 from engine.events.schema import FILTERABLE
 from engine.propensity.labels import target_condition
 from engine.segments.assign import check_segment_names
-from engine.stages.preparation import Input, input_fingerprint, open_input
-
-if TYPE_CHECKING:
-    import polars as pl
+from engine.stages.input import Input, input_fingerprint, open_input, side_tables
+from engine.suggest import did_you_mean
 
 _SHOWN = 20
 
@@ -44,8 +44,12 @@ class Opened:
     stamps: dict[Path, tuple[int, int]]
 
 
-def open_run(config: Config) -> Opened:
-    """Check the names in a configuration, and find and open every file of its input.
+def open_run(config: Config, *, cache: Path | None = None) -> Opened:
+    """Check the names in a configuration, and find every file of its input.
+
+    Args:
+        config: The configuration.
+        cache: Where text files are converted to, for a run that must not write to the output root; see `open_input`.
 
     Raises:
         ConfigError: The configuration names what does not exist.
@@ -54,7 +58,7 @@ def open_run(config: Config) -> Opened:
     contacts = check_names(config)
     # Tasks may run in other working directories than this process.
     config = config.model_copy(update={"out": str(Path(config.out).absolute())})
-    given = open_input(config)
+    given = open_input(config, cache=cache)
     stamps = _stamps(config, given)
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
     return Opened(config, contacts, given, fingerprints, stamps)
@@ -87,7 +91,31 @@ def check_names(config: Config) -> dict[str, pl.DataType]:
             code="target-where",
             hint="Map the column in [sources.columns] of the source that has these events, or leave it out.",
         )
-    return {} if config.contacts is None else contact_schema(config.contacts)[1]
+    contacts = {} if config.contacts is None else contact_schema(config.contacts)[1]
+    _check_accounts(config, contacts)
+    return contacts
+
+
+def _check_accounts(config: Config, contacts: Mapping[str, pl.DataType]) -> None:
+    if config.accounts is None:
+        return
+    name = config.accounts.column
+    dtype = contacts.get(name)
+    if config.contacts is None:
+        problem = "there are no [contacts]"
+    elif dtype is None:
+        problem = f"no attribute {name!r}{did_you_mean(name, contacts)}"
+    elif not (dtype.is_integer() or dtype == pl.String):
+        problem = f"expected text or whole numbers in {name!r}, got {dtype}"
+    else:
+        return
+    raise ConfigError(
+        f"accounts.column must be a contact attribute: {problem}",
+        code="accounts-column",
+        hint=f"Attributes: {', '.join(contacts)}."
+        if contacts
+        else "Add [contacts] with the attribute, or leave [accounts] out.",
+    )
 
 
 def _unmapped(config: Config, target: Target) -> list[str]:
@@ -127,11 +155,11 @@ def check_unchanged(opened: Opened) -> None:
 
 def _stamps(config: Config, given: Input) -> dict[Path, tuple[int, int]]:
     """Size (bytes) and time of change (ns since 1970) of every input file that is there."""
-    files = [footer.file for _, footer in given.footers]
-    if config.contacts is not None:
+    files = [Path(file.path) for item in given.units for file in item.unit.files]
+    for owner, path in side_tables(config):
         # All of them may be gone since they were opened.
         with suppress(ConfigError):
-            files += find_files("contacts", config.contacts.path)
+            files += find_files(owner, path)
     stamps = {}
     for file in files:
         with suppress(FileNotFoundError):

@@ -1,132 +1,73 @@
-"""The first stage of every run: find the files, check them, and read them into parts, or only count their rows."""
+"""The first stage of every run: bring the rollups up to date with the log, or only count its rows."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Final
 
-from engine.config import Config, Source
-from engine.errors import DataError
+import polars as pl
+
+from engine.config import Config
 from engine.events.checks import (
-    add_records,
     check_all_read,
     check_rejects,
     check_some_passed,
     check_types,
     missing_types,
-    rows_read,
+    optional_types,
 )
 from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
 from engine.events.discover import DiscoverTask, discover_types
-from engine.events.files import find_files, hive_values
-from engine.events.ingest import IngestRecord, IngestTask, ingest
-from engine.events.probe import Footer, read_footers
-from engine.events.read import reading, scan, source_mapping
+from engine.events.identities import read_identities
+from engine.events.ingest import REJECT_SCHEMA, Piece, tells_machines
+from engine.events.machines import machine_type
+from engine.events.record import IngestRecord
 from engine.execution.plan import plan_buckets, plan_pieces
 from engine.execution.protocol import Executor
-from engine.features.windows import midnight_us
+from engine.features.windows import day_number, midnight_us
 from engine.identity import run_mark
 from engine.progress import Progress, track
-from engine.rollups.bucket import KeyRange, key_ranges
+from engine.rollups.bucket import Shelf
+from engine.rollups.counting import CountTask, count
+from engine.rollups.index import Code, Entry, Index
+from engine.rollups.ranges import KeyRange, key_ranges
+from engine.rollups.totals import ingested
+from engine.rollups.update import Wanted, store_folder, update
+from engine.stages.input import Input, dtype_of, open_units, unit_name
+from engine.tables.durable import durable_parquet
+from engine.tables.manifest import FileRecord
 
-__all__ = [
-    "Input",
-    "Prepared",
-    "count_rows",
-    "input_fingerprint",
-    "line_sources",
-    "open_input",
-    "prepare",
-    "rows_read",
-]
-
-
-@dataclass(frozen=True)
-class Input:
-    """The checked input of a run: files, their footers, and the type of user ids."""
-
-    footers: tuple[tuple[int, Footer], ...]
-    user_dtype: str
-
-    @property
-    def rows(self) -> int:
-        return sum(footer.rows for _, footer in self.footers)
+_REJECT_FILE_ROWS: Final = 500_000
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Parts that cover the whole log, and what became of its rows.
+    """A store that covers the whole log, and what became of its rows.
 
     Attributes:
-        parts: Part files of the events.
+        shelf: Where the rows of the run are.
+        index: The store.
         contacts: What was read of the contacts; None without contacts.
         buckets: The user ranges to work on.
-        ingested: The sum of all ingest records.
-        types: Event types by code.
-        as_of_us: The instant at which the future begins.
+        ingested: What became of every row.
+        types: Event types by code; without derived ones.
+        rejects: Published files of the rejected rows.
+        rolled: Units that were rolled up for this run, and the rows that were read for it.
+        damaged: Units whose files in the store were not what they were.
     """
 
-    parts: tuple[str, ...]
+    shelf: Shelf
+    index: Index
     contacts: ContactsRecord | None
     buckets: tuple[KeyRange, ...]
     ingested: IngestRecord
     types: tuple[str, ...]
-    as_of_us: int
-
-
-def line_sources(config: Config) -> frozenset[int]:
-    """Positions of the sources whose rows are lines of orders."""
-    return frozenset(index for index, source in enumerate(config.sources) if source.same_id == "lines")
-
-
-def open_input(config: Config) -> Input:
-    """Find and open every file of every source.
-
-    Raises:
-        ConfigError: A path without files.
-        DataError: Unreadable files, schemas that do not fit the mapping, user ids of different types.
-        TransientError: Storage that does not answer.
-    """
-    files = [
-        (index, file) for index, source in enumerate(config.sources) for file in find_files(source.name, source.path)
-    ]
-    footers = list(zip((index for index, _ in files), read_footers([file for _, file in files]), strict=True))
-    bad = [(config.sources[index].name, footer) for index, footer in footers if footer.problem]
-    if bad:
-        listed = "\n".join(f"  source {name!r}: {footer.file}: {footer.problem}" for name, footer in bad[:20])
-        more = f"\n  and {len(bad) - 20} more" if len(bad) > 20 else ""
-        raise DataError(
-            f"{len(bad)} of {len(footers)} files cannot be read\n{listed}{more}",
-            code="input-unreadable",
-            hint="Restore the files, or take them out of the source's path.",
-        )
-    user_dtypes: dict[str, str] = {}
-    for index, source in enumerate(config.sources):
-        for file in _one_per_schema(footer for position, footer in footers if position == index):
-            user_dtypes[_check_schema(source, file, config.currency_digits)] = source.name
-    if len(user_dtypes) > 1:
-        listed = ", ".join(f"{dtype} in source {name!r}" for dtype, name in sorted(user_dtypes.items()))
-        raise DataError(
-            f"user ids have different types: {listed}",
-            code="user-id-types",
-            hint='Cast one of them in its mapping: user_id = { sql = "CAST(… AS VARCHAR)" }.',
-        )
-    return Input(tuple(footers), next(iter(user_dtypes)))
-
-
-def _one_per_schema(footers: Iterable[Footer]) -> list[Footer]:
-    first: dict[tuple[object, ...], Footer] = {}
-    for footer in footers:
-        first.setdefault((footer.columns, *hive_values(footer.file)), footer)
-    return list(first.values())
-
-
-def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
-    with reading(f"source {source.name!r}", str(footer.file)):
-        return str(source_mapping(source, scan(str(footer.file)), currency_digits).user_dtype)
+    rejects: tuple[FileRecord, ...] = ()
+    rolled: tuple[int, int] = (0, 0)
+    damaged: tuple[tuple[str, str], ...] = ()
 
 
 def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
@@ -137,31 +78,54 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     work: Path,
     executor: Executor,
     progress: Progress | None,
+    wanted: Wanted | None = None,
     types: tuple[str, ...] | None = None,
-    extras: tuple[str, ...] = (),
     rejects: Path | None = None,
 ) -> Prepared:
-    """Read the whole log into parts under `work`.
+    """Bring the rollups up to date with the log.
 
     Args:
         config: The configuration.
         given: The checked input.
         as_of: First day that is not in the data of the run.
-        work: Folder for the parts.
+        work: Folder for what is only needed by this run.
         executor: Where the reading is done.
         progress: Told of each finished task.
+        wanted: What is needed of the log beside the event types.
         types: Event types by code; discovered when None.
-        extras: Canonical columns to carry beside amount.
-        rejects: Folder for the rejected rows.
+        rejects: Folder for the rejected rows, below `work`.
 
     Raises:
         ConfigError: The data has no event of a configured type.
         DataError: Unreadable files, too many rejects, no events.
         IntegrityError: Files that changed since `open_input`.
     """
-    types = types or _types_in_use(config, given, as_of, executor, progress)
-    tasks = _ingest_tasks(config, given, as_of, types, work=work, extras=extras, rejects=rejects)
-    records, total = _ingest(config, given, types, tasks, executor, progress)
+    types = types or types_in_use(config, given, as_of, executor, progress)
+    more = wanted or Wanted(())
+    needed = replace(more, codes=more.codes or tuple(Code(name) for name in types))
+    store, end_day = store_folder(Path(config.out)), day_number(as_of)
+
+    def checked(index: Index) -> None:
+        total = ingested(index.entries, end_day, types)
+        check_all_read(total, sum(entry.read for entry in index.entries))
+        check_rejects(config, total)
+        check_types(config, total, types)
+        check_some_passed(total, types)
+
+    updated = update(
+        config,
+        given.units,
+        needed,
+        store=store,
+        work=work,
+        executor=executor,
+        open_unit=lambda found: open_units(config, [found])[0],
+        progress=progress,
+        links=_links(config, given),
+        check=checked,
+    )
+    index = updated.index
+    total = ingested(index.entries, end_day, types)
     contacts = None
     if config.contacts is not None:
         [contacts] = executor.map(
@@ -169,9 +133,52 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
             [ContactsTask(config.contacts, str(work / "contacts.parquet"))],
             on_done=track(progress, "read contacts", 1),
         )
-    buckets = key_ranges(plan_buckets(given.rows, config.execution.rows_per_task))
-    parts = tuple(record.part for record in records if record.part is not None)
-    return Prepared(parts, contacts, tuple(buckets), total, types, midnight_us(as_of, config.timezone))
+    return Prepared(
+        shelf=_shelf(index, needed, store, end_day),
+        index=index,
+        contacts=contacts,
+        buckets=tuple(key_ranges(plan_buckets(sum(total.read.values()), config.execution.rows_per_task))),
+        ingested=replace(total, missing_types=missing_types(total, _expected(config, types))),
+        types=types,
+        rejects=() if rejects is None else _publish_rejects(index.entries, store, rejects, work),
+        rolled=(updated.rolled, updated.rows),
+        damaged=updated.damaged,
+    )
+
+
+def _links(config: Config, given: Input) -> pl.DataFrame | None:
+    if config.identity is None:
+        return None
+    return read_identities(config.identity, dtype_of(given.user_dtype)).links
+
+
+def _shelf(index: Index, wanted: Wanted, store: Path, end_day: int) -> Shelf:
+    days = {entry.name: entry.days for entry in index.entries}
+    past = [entry for entry in index.entries if (span := days[entry.name]) is not None and span[0] < end_day]
+    codes = {code: position for position, code in enumerate(index.codes)}
+    plain = {code.event_type: position for position, code in enumerate(wanted.codes) if code.where is None}
+    return Shelf(
+        users=tuple(str(store / file.path) for file in index.users),
+        daily=tuple(str(store / file.path) for entry in past for file in entry.daily),
+        events=tuple(str(store / file.path) for entry in past for file in entry.events) if wanted.event_types else (),
+        event_columns=wanted.event_columns,
+        codes=tuple(codes[code] for code in wanted.codes),
+        event_types=tuple(sorted(plain[name] for name in wanted.event_types)),
+        end_day=end_day,
+    )
+
+
+def _publish_rejects(entries: Sequence[Entry], store: Path, folder: Path, work: Path) -> tuple[FileRecord, ...]:
+    """Files of the rejected rows of all units, sorted by source, file and row."""
+    files = [store / file.path for entry in entries for file in entry.rejects]
+    if not files:
+        return ()
+    rows = pl.read_parquet(files, glob=False, hive_partitioning=False).select(REJECT_SCHEMA.names())
+    ordered = rows.sort("source", "file", "row")
+    return tuple(
+        durable_parquet(portion, folder, f"part-{number:05d}-{run_mark(work.name)}", root=work)
+        for number, portion in enumerate(ordered.iter_slices(_REJECT_FILE_ROWS))
+    )
 
 
 def count_rows(
@@ -184,79 +191,58 @@ def count_rows(
         DataError: Unreadable files, too many rejects, no events, contacts that are repeated.
         IntegrityError: Files that changed since `open_input`.
     """
-    types = _types_in_use(config, given, as_of, executor, progress)
-    tasks = _ingest_tasks(config, given, as_of, types)
-    _, total = _ingest(config, given, types, tasks, executor, progress)
-    if config.contacts is not None:
-        executor.map(read_contacts, [ContactsTask(config.contacts, None)])
-    return total, types
-
-
-def _types_in_use(
-    config: Config, given: Input, as_of: date, executor: Executor, progress: Progress | None
-) -> tuple[str, ...]:
-    """The configured event types, else those that the log has before `as_of`."""
-    if config.events.types:
-        return config.events.types
+    types = types_in_use(config, given, as_of, executor, progress)
     tasks = [
-        DiscoverTask(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
-        for pieces in plan_pieces(given.footers, config.execution.rows_per_task)
+        CountTask(config, pieces, types) for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
-    return discover_types(tasks, executor=executor, on_done=track(progress, "find event types", len(tasks)))
-
-
-def _ingest_tasks(
-    config: Config,
-    given: Input,
-    as_of: date,
-    types: tuple[str, ...],
-    *,
-    work: Path | None = None,
-    extras: tuple[str, ...] = (),
-    rejects: Path | None = None,
-) -> list[IngestTask]:
-    """Tasks that read the whole log once; they write parts under `work`, or nothing."""
-    return [
-        IngestTask(
-            index=index,
-            sources=config.sources,
-            pieces=pieces,
-            types=types,
-            extras=extras,
-            timezone=config.timezone,
-            currency_digits=config.currency_digits,
-            as_of_us=midnight_us(as_of, config.timezone),
-            part=None if work is None else str(work / f"events-{index:05d}.parquet"),
-            rejects=None if rejects is None else str(rejects),
-            staging=None if work is None else str(work),
-            mark="" if work is None else run_mark(work.name),
-        )
-        for index, pieces in enumerate(plan_pieces(given.footers, config.execution.rows_per_task))
-    ]
-
-
-def _ingest(
-    config: Config,
-    given: Input,
-    types: tuple[str, ...],
-    tasks: list[IngestTask],
-    executor: Executor,
-    progress: Progress | None,
-) -> tuple[list[IngestRecord], IngestRecord]:
-    """The record of each task and their sum, which passed every check."""
-    records = executor.map(ingest, tasks, on_done=track(progress, "read events", len(tasks)))
-    total = add_records(records)
-    check_all_read(total, given.rows)
+    entries = executor.map(count, tasks, on_done=track(progress, "read events", len(tasks)))
+    total = ingested([entry for listed in entries for entry in listed], day_number(as_of), types)
+    check_all_read(total, given.rows(config))
     check_rejects(config, total)
     check_types(config, total, types)
     check_some_passed(total, types)
-    return records, replace(total, missing_types=missing_types(total, types))
-
-
-def input_fingerprint(config: Config, given: Input) -> str:
-    """sha256 of the identity of every input file: name, size and time of change."""
-    files = [(config.sources[index].name, footer.file) for index, footer in given.footers]
     if config.contacts is not None:
-        files += [("contacts", file) for file in find_files("contacts", config.contacts.path)]
-    lines = (f"{name}\0{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for name, file in files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        executor.map(read_contacts, [ContactsTask(config.contacts, None)])
+    # Nothing was read of files without rows.
+    read = dict.fromkeys((source.name for source in config.sources), 0) | total.read
+    return replace(total, read=read, missing_types=missing_types(total, _expected(config, types))), types
+
+
+def _all_pieces(given: Input) -> list[Piece]:
+    return [piece for item in given.units for piece in item.pieces]
+
+
+def types_in_use(
+    config: Config, given: Input, as_of: date, executor: Executor, progress: Progress | None
+) -> tuple[str, ...]:
+    """The configured event types, else those that the log has before `as_of`."""
+    machines = _machine_types(config)
+    if config.events.types:
+        return tuple(dict.fromkeys((*config.events.types, *machines)))
+    day = day_number(as_of)
+    known = {
+        count.event_type
+        for item in given.units
+        if not item.pieces
+        for count in given.known[unit_name(config, item)].counts
+        if count.day < day
+    }
+    tasks = [
+        DiscoverTask(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
+        for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
+    ]
+    found = discover_types(tasks, known, executor=executor, on_done=track(progress, "find event types", len(tasks)))
+    return tuple(sorted({*found, *machines, *optional_types(config.events)}))
+
+
+def _expected(config: Config, types: Iterable[str]) -> list[str]:
+    """The types whose absence is worth a word: the log may well be without machines and complaints."""
+    unexpected = {*optional_types(config.events), *_machine_types(config)}
+    return [name for name in types if name not in unexpected]
+
+
+def _machine_types(config: Config) -> tuple[str, ...]:
+    """The types under which the opens and clicks of machines are counted; none where none can be told."""
+    if not any(tells_machines(source, config.machines) for source in config.sources):
+        return ()
+    return tuple(machine_type(name) for name in (config.events.open, config.events.click) if name is not None)

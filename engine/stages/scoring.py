@@ -17,20 +17,21 @@ from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
 from engine.config import Segment
 from engine.errors import DataError, IntegrityError
-from engine.features.build import MONETARY_MINOR, build_features
+from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
-from engine.features.windows import day_number
 from engine.propensity.predict import load_scorer, predict
-from engine.rollups.bucket import KeyRange, load_bucket
-from engine.rollups.daily import daily_partials
+from engine.rollups.bucket import Shelf
+from engine.rollups.ranges import KeyRange
 from engine.segments.assign import assign_segments
 from engine.segments.rfm_maps import segment_of
 from engine.segments.rfm_scores import rfm_columns
 from engine.segments.rfm_scores import score as rfm_score
 from engine.segments.rules import compile_rules
 from engine.stable_math import log1p
+from engine.stages.accounts import AccountFiles, join_accounts
+from engine.stages.features import load_features
 from engine.stages.schemas import bundle_schema, rule_schema, segment_columns
-from engine.stages.users import join_contacts
+from engine.stages.users import HAS_CONTACT, join_contacts
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
@@ -46,21 +47,21 @@ class ScoreTask:
         mark: Part of every file name, different in different runs: a reader whose listing is cut by the switch then
             misses a file instead of taking one of another run for it.
         threads: Threads LightGBM may use.
+        accounts: The sums of every account as of the day.
     """
 
     bucket: int
     keys: KeyRange
-    parts: tuple[str, ...]
+    shelf: Shelf
     contacts: str | None
-    line_sources: frozenset[int]
     as_of: date
-    as_of_us: int
     bundle: str
     segments: tuple[Segment, ...]
     fallback: str
     staging: str
     mark: str
     threads: int
+    accounts: AccountFiles = ()
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,18 @@ class ScoreRecord:
     """What became of one bucket.
 
     Attributes:
-        last_day: Day of the last event before `as_of` (days since 1970-01-01).
-        events: Per event type: events before `as_of`, and those of them with an amount of zero.
+        users: Users with an event before `as_of`.
+        kept: Their events.
+        contacts_matched: Those of them who have a contact.
+        standing: The table of totals that was kept.
         files: Per table, the files that were staged.
         schemas: Per table, columns and types as the manifest keeps them.
     """
 
     users: int
     kept: int
-    duplicates: int
-    lines: int
-    after_as_of: int
     contacts_matched: int
-    last_day: int | None = None
-    events: dict[str, tuple[int, int]] = field(default_factory=dict)
+    standing: FileRecord | None = None
     segments: dict[str, SegmentSize] = field(default_factory=dict)
     files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
     schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
@@ -103,17 +102,12 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     """
     bundle = load_bundle(Path(task.bundle))
     spec = bundle.spec
-    bucket = load_bucket(task.parts, task.keys, task.line_sources, task.as_of_us)
-    daily = daily_partials(bucket.events.lazy()).collect()
+    bucket = load_features(task.shelf, task.keys, task.bucket, spec)
     attributes = tuple(name for name, _ in bundle.contacts)
-    users, matched = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, attributes)
-    features = users.join(
-        build_features(daily, users.height, day_number(task.as_of), spec),
-        on="user",
-        how="inner",
-        maintain_order="right",
-    )
-    scored = add_scores(features, bundle, task.threads)
+    users = join_contacts(bucket.users, task.contacts, task.keys, attributes)
+    features = users.join(bucket.features, on="user", how="inner", maintain_order="right")
+    with_accounts = join_accounts(features, task.accounts, task.shelf.end_day, spec)
+    scored = add_scores(with_accounts, bundle, task.threads)
     contacts = {name: scored.schema[name] for name in attributes}
     rules = compile_rules(task.segments, rule_schema(spec, bundle_schema(bundle), contacts))
     assigned, memberships = assign_segments(scored, rules, task.fallback)
@@ -137,14 +131,10 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     )
     published = assigned.select("user_id", *segment_columns(bundle))
     return ScoreRecord(
-        users=users.height,
-        kept=bucket.events.height,
-        duplicates=bucket.duplicates,
-        lines=bucket.lines,
-        after_as_of=bucket.after_as_of,
-        contacts_matched=matched,
-        last_day=bucket.events["day"].max(),  # type: ignore[arg-type]
-        events=_event_counts(bucket.events, spec.type_names),
+        users=features.height,
+        kept=bucket.kept,
+        contacts_matched=int(features[HAS_CONTACT].sum()),
+        standing=bucket.standing,
         segments=_segment_sizes(assigned),
         files=files,
         schemas={
@@ -211,11 +201,6 @@ def check_user_ids(bundle: Bundle, user_dtype: str) -> None:
             code="bundle-user-id-type",
             hint="Run `tamis fit` on these events.",
         )
-
-
-def _event_counts(events: pl.DataFrame, names: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    counts = events.group_by("type").agg(kept=pl.len(), zero=(pl.col("amount") == 0).sum())
-    return {names[code]: (kept, zero) for code, kept, zero in sorted(counts.iter_rows())}
 
 
 def _segment_sizes(assigned: pl.DataFrame) -> dict[str, SegmentSize]:

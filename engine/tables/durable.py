@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from engine.errors import TamisError
 from engine.tables import disk
@@ -21,6 +21,7 @@ from engine.tables.manifest import FileRecord
 if TYPE_CHECKING:
     import polars as pl
 
+Compression = Literal["zstd", "lz4", "uncompressed"]
 ROW_GROUP_ROWS = 250_000
 ZSTD_LEVEL = 3
 _STEM = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
@@ -84,22 +85,45 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
     return FileRecord(path=path.relative_to(root).as_posix(), rows=frame.height, bytes=size, sha256=sha256)
 
 
-def durable_parquet_at(frame: pl.DataFrame, path: Path) -> None:
-    """Writes `frame` to `path` in place of what is there; for files whose name others know; the folder is synced."""
+def durable_parquet_at(
+    frame: pl.DataFrame,
+    path: Path,
+    *,
+    root: Path | None = None,
+    row_group_rows: int = ROW_GROUP_ROWS,
+    compression: Compression = "zstd",
+) -> FileRecord:
+    """Writes `frame` to `path` in place of what is there; for files whose name others know; the folder is synced.
+
+    Args:
+        frame: Rows in the order in which they shall stand.
+        path: The file.
+        root: What the path in the record is relative to; the file's folder when None.
+        row_group_rows: Rows that a reader decodes at the least.
+        compression: How columns are compressed.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+        ResourceError: The disk is full or failing. What was at `path` is untouched.
+    """
     disk.make_folder(path.parent)
-    _write_and_rename(path, _parquet_writer(frame), lambda _: path)
+    _, sha256, size = _write_and_rename(path, _parquet_writer(frame, row_group_rows, compression), lambda _: path)
     disk.sync_folder(path.parent)
+    relative = path.relative_to(root or path.parent).as_posix()
+    return FileRecord(path=relative, rows=frame.height, bytes=size, sha256=sha256)
 
 
-def _parquet_writer(frame: pl.DataFrame) -> Callable[[_HashingWriter], None]:
+def _parquet_writer(
+    frame: pl.DataFrame, row_group_rows: int = ROW_GROUP_ROWS, compression: Compression = "zstd"
+) -> Callable[[_HashingWriter], None]:
     def write(writer: _HashingWriter) -> None:
         # Chunks and their borders would show in the file.
         frame.rechunk().write_parquet(
             writer,  # type: ignore[arg-type]
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
+            compression=compression,
+            compression_level=ZSTD_LEVEL if compression == "zstd" else None,
             statistics=True,
-            row_group_size=ROW_GROUP_ROWS,
+            row_group_size=row_group_rows,
         )
 
     return write

@@ -5,10 +5,17 @@ from typing import Any
 
 import pytest
 
-from engine.config import Checks, Engagement, Events, Target
+from engine.config import Checks, DerivedType, Engagement, Events, Features, Target
 from engine.errors import ConfigError, DataError, IntegrityError
-from engine.events.checks import add_records, check_all_read, check_rejects, check_types, missing_types, rows_read
-from engine.events.ingest import IngestRecord, RejectExample, TypeCount
+from engine.events.checks import (
+    check_all_read,
+    check_rejects,
+    check_some_passed,
+    check_types,
+    missing_types,
+    rows_read,
+)
+from engine.events.record import IngestRecord, RejectExample, TypeCount
 from tests.events.logs import config, source
 
 # --- event types
@@ -126,37 +133,38 @@ def test_rejects_are_counted_per_source_and_rule() -> None:
     ]
 
 
-def test_records_add_up() -> None:
-    example = RejectExample("log", "f", 1, "r")
-    one = IngestRecord(
-        read={"log": 5},
-        left_out=1,
-        after_as_of=1,
-        passed=2,
-        rejected={("log", "r"): 1},
-        examples=(example,),
-        types=(TypeCount("log", "b", 3, 1, 1),),
-        unlisted=4,
-        first_day=7,
-        last_day=8,
+def test_rows_are_counted_over_all_sources() -> None:
+    assert rows_read(IngestRecord(read={"log": 7, "mail": 3})) == 10
+    assert rows_read(IngestRecord()) == 0
+
+
+def test_an_event_type_that_is_made_from_another_need_not_be_in_the_log() -> None:
+    derived = Features(events=(DerivedType(name="big", event="buy", where="amount > 5"),))
+    named = config(source("x"), features=derived, targets=(Target(name="t", event="big"),))
+    check_types(named, TYPES, ("buy", "sent"))
+
+
+@pytest.mark.parametrize(
+    ("total", "types", "stops"),
+    [
+        (TYPES, ("buy",), False),
+        (TYPES, ("zzz", "sent"), False),
+        (TYPES, ("new", "zzz"), True),
+        (TYPES, (), True),
+        (IngestRecord(types=TYPES.types[2:]), ("new",), True),
+    ],
+)
+def test_some_event_must_be_before_as_of(total: IngestRecord, types: tuple[str, ...], stops: bool) -> None:
+    total = replace(total, read={"log": 9}, left_out=1, excluded=2, after_as_of=3, rejected={("log", "r"): 1})
+    if not stops:
+        check_some_passed(total, types)
+        return
+    with pytest.raises(DataError) as caught:
+        check_some_passed(total, types)
+    assert caught.value.code == "events-empty"
+    assert caught.value.message == (
+        "no event before as_of: 9 rows were read, 3 left out, 1 rejected, 3 at or after as_of"
     )
-    more = (TypeCount("mail", "b", 1, 0, 0), *one.types)
-    two = replace(one, read={"log": 2, "mail": 3}, types=more, first_day=-2, last_day=9)
-    total = add_records([one, IngestRecord(), two])
-    assert total == IngestRecord(
-        read={"log": 7, "mail": 3},
-        left_out=2,
-        after_as_of=2,
-        passed=4,
-        rejected={("log", "r"): 2},
-        examples=(example, example),
-        types=(TypeCount("log", "b", 6, 2, 2), TypeCount("mail", "b", 1, 0, 0)),
-        unlisted=8,
-        first_day=-2,
-        last_day=9,
-    )
-    assert rows_read(total) == 10
-    assert add_records([]) == IngestRecord()
 
 
 def test_every_row_of_the_footers_must_be_read() -> None:

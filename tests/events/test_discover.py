@@ -47,6 +47,7 @@ def test_types_are_discovered(tmp_path: Path, portion: int) -> None:
     assert found(one, portion=portion) == ("b", "x")
     assert found(one, two, constant, nothing, portion=portion) == ("b", "send", "x", "é/ü")
     assert discover_types([], executor=HERE) == ()
+    assert discover_types(tasks_of(one, portion=portion), ("z", "b"), executor=HERE) == ("b", "x", "z")
 
 
 @pytest.mark.parametrize("fields", [{}, {"columns": {"event_id": "id"}, "same_id": "lines"}])
@@ -63,7 +64,10 @@ def test_too_many_types(tmp_path: Path) -> None:
     ) as caught:
         found(many(tmp_path, range(201)))
     assert caught.value.code == "event-types-too-many"
-    assert len(found(many(tmp_path, range(1, 201)))) == 200
+    enough = many(tmp_path, range(1, 201))
+    assert len(found(enough)) == 200
+    with pytest.raises(DataError, match="more than 200"):
+        discover_types(tasks_of(enough), ("stored",), executor=HERE)
 
 
 def test_a_task_ends_as_soon_as_there_are_too_many(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.events.files import find_files, hive_values
+from engine.events.files import find_files, hive_values, text_kind
 
 TREE = [
     "a.parquet",
@@ -100,6 +100,73 @@ def test_remote_paths_are_told_so(entry: str, shown: str) -> None:
         find_files("shop", ("nosuch", entry))
     assert caught.value.code == "input-remote"
     assert caught.value.message == f"source 'shop': remote paths are not supported yet: {shown!r}"
+
+
+TEXTS = ["a.csv", "B.TSV", "c.csv.gz", "sub/d.csv", ".e.csv", "_old/f.csv", "notes.txt"]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    for name in TEXTS:
+        file = tmp_path / "texts" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return tmp_path / "texts"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.csv", "csv"),
+        ("a.b.TSV.gz", "csv"),
+        ("a.jsonl", "jsonl"),
+        ("a.ndjson.gz", "jsonl"),
+        ("a.parquet", None),
+        ("a.json", None),
+        ("csv", None),
+        ("a.csv.zip", None),
+    ],
+)
+def test_kinds_of_text(name: str, kind: str | None) -> None:
+    assert text_kind(Path("x.csv") / name) == kind
+
+
+def test_a_folder_without_parquet_stands_for_its_text_files(texts: Path) -> None:
+    expected = tuple(sorted(texts / name for name in ("a.csv", "B.TSV", "c.csv.gz", "sub/d.csv")))
+    assert find_files("shop", str(texts), text=True) == expected
+    assert find_files("shop", str(texts / "*.csv"), text=True) == (texts / "a.csv",)
+    assert find_files("shop", str(texts / "*ub"), text=True) == (texts / "sub" / "d.csv",)
+    (texts / "sub" / "x.parquet").touch()
+    assert find_files("shop", str(texts), text=True) == (texts / "sub" / "x.parquet",)
+
+
+def test_text_where_only_parquet_can_be_used(texts: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_files("contacts", str(texts))
+    assert caught.value.code == "input-no-files"
+    assert "no Parquet file matches" in caught.value.message
+    with pytest.raises(ConfigError) as caught:
+        find_files("contacts", (str(texts / "c.csv.gz"), str(texts / "a.csv")))
+    assert caught.value.code == "input-not-parquet"
+    assert caught.value.message == f"source 'contacts': expected Parquet files, got {str(texts / 'a.csv')!r}"
+
+
+def test_kinds_are_not_mixed(texts: Path) -> None:
+    (texts / "x.ndjson").touch()
+    (texts / "y.parquet").touch()
+    with pytest.raises(ConfigError) as caught:
+        find_files("shop", tuple(str(texts / name) for name in ("a.csv", "x.ndjson", "y.parquet")), text=True)
+    assert caught.value.code == "input-mixed-kinds"
+    message = caught.value.message.replace(str(texts), "")
+    assert (
+        message
+        == "source 'shop': files of different kinds: CSV ('/a.csv'), JSON lines ('/x.ndjson'), Parquet ('/y.parquet')"
+    )
+
+
+def test_what_text_matches_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no Parquet, CSV or JSON lines file matches"):
+        find_files("shop", str(tmp_path / "*.csv"), text=True)
 
 
 @pytest.mark.parametrize("entry", ["c.parquet", "*.csv", "empty", "nosuch/**/*.parquet", "day=2/.x", "empty/*"])

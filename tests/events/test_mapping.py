@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from engine.config import Sql, Value
+from engine.config import Param, Sql, Value
 from engine.errors import DataError
-from engine.events.mapping import KEEP, REJECT, map_source, stable_hash
-from engine.events.schema import AMOUNT_LIMIT_MINOR, REJECT_RULES, TIME_LIMITS_US
+from engine.events.mapping import EXCLUDE, KEEP, REJECT, map_source, stable_hash
+from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, REJECT_RULES, TIME_LIMITS_US, Field
 from tests.events.logs import NOON, source
 
 GOOD = {"user": [1], "type": ["buy"], "time": [NOON]}
@@ -30,7 +31,7 @@ def mapped(
     frame = pl.DataFrame({**{name: values * height for name, values in GOOD.items()}, **data})
     mapping = map_source(source("x", columns=columns, **fields), dict(frame.schema), digits)
     names = ["good", *(rule.name for rule in REJECT_RULES)]
-    everything = {**mapping.canonical, REJECT: mapping.reject, KEEP: mapping.keep}
+    everything = {**mapping.canonical, REJECT: mapping.reject, KEEP: mapping.keep, EXCLUDE: mapping.exclude}
     done = frame.with_row_index("#").select("#", **everything).drop("#")
     return done.with_columns(pl.col(REJECT).replace_strict(list(range(len(names))), names, return_dtype=pl.String))
 
@@ -90,10 +91,108 @@ def test_type_of_ids_is_told(dtype: pl.DataType, expected: pl.DataType) -> None:
     assert map_source(source("x"), schema, 2).user_dtype == expected
 
 
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_ids_of_any_length(size: int) -> None:
+    ids = ["x" * size, "x" * (size - 1) + "y", "\x00" * size, "é" * size]
+    done = mapped({"user": ids, "x": ids}, {"event_id": "x", "anonymous_id": "x"})
+    assert done["user_id"].to_list() == done["anonymous_id"].to_list() == ids
+    assert done["event_id"].n_unique() == 4
+    assert done[REJECT].to_list() == ["good"] * 4
+
+
+# --- visitors
+
+
+def test_a_visitor_stands_for_a_user_who_is_not_known() -> None:
+    data: dict[str, Series] = {"user": ["u", None, "", "u", None, ""], "anon": ["a", "a", "a", None, None, ""]}
+    done = mapped(data, {"anonymous_id": "anon"})
+    assert done["user_id"].to_list() == data["user"]
+    assert done["anonymous_id"].to_list() == ["a", "a", "a", None, None, None]
+    assert done[REJECT].to_list() == ["good"] * 4 + ["user_id_missing"] * 2
+
+
+@pytest.mark.parametrize(
+    ("users", "visitors", "dtype"),
+    [
+        (pl.Series([None, None]), pl.Series(["a", "b"]), pl.String),
+        (pl.Series([None, None]), pl.Series(["a", "b"], dtype=pl.Categorical), pl.String),
+        (pl.Series([None, None]), pl.Series([1, 2], dtype=pl.Int8), pl.Int64),
+        (pl.Series(["u", "v"]), pl.Series([None, None]), pl.String),
+        (pl.Series([1, 2]), pl.Series([None, None]), pl.Int64),
+    ],
+)
+def test_a_column_of_nulls_has_the_type_of_the_other(users: pl.Series, visitors: pl.Series, dtype: object) -> None:
+    done = mapped({"user": users, "anon": visitors}, {"anonymous_id": "anon"})
+    assert done["user_id"].dtype == done["anonymous_id"].dtype == dtype
+    assert done["user_id"].to_list() == users.to_list()
+    assert done["anonymous_id"].to_list() == visitors.to_list()
+    assert done[REJECT].to_list() == ["good", "good"]
+    mapping = map_source(
+        source("x", columns={"anonymous_id": "anon"}),
+        {"user": users.dtype, "anon": visitors.dtype, "type": pl.String(), "time": pl.Date()},
+        2,
+    )
+    assert mapping.user_dtype == dtype
+
+
+def test_visitors_and_users_have_one_type() -> None:
+    cast = 'cast it: { sql = "CAST(… AS VARCHAR)" }'
+    columns = {"anonymous_id": "anon"}
+    message = refusal({"user": [1], "anon": ["a"]}, columns)
+    assert f"  user_id: got Int64, but anonymous_id is text, and both name users; {cast}" in message
+    message = refusal({"user": ["u"], "anon": pl.Series([1], dtype=pl.Int32)}, columns)
+    assert f"  anonymous_id: got Int32, but user_id is text, and both name users; {cast}" in message
+    done = mapped({"user": [1, None], "anon": ["a", "b"]}, {**columns, "user_id": Sql(sql='CAST("user" AS VARCHAR)')})
+    assert done["user_id"].to_list() == ["1", None]
+    with pytest.raises(DataError, match="anonymous_id: expected an integer or a string, got Float64"):
+        mapped({"anon": [1.5]}, columns)
+
+
+# --- machines
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        (pl.Series([True, False, None]), [True, False, False]),
+        (pl.Series([1, 0, None, 2, -1], dtype=pl.Int8), [True, False, False, None, None]),
+        (pl.Series([1, 0, 2**64 - 1], dtype=pl.UInt64), [True, False, None]),
+        (pl.Series(["true", "True", "TRUE", "1"]), [True] * 4),
+        (pl.Series(["false", "False", "0", "", None]), [False] * 5),
+        (pl.Series(["yes", " true", "2", "t"]), [None] * 4),
+        (pl.Series(["tRuE", None], dtype=pl.Categorical), [True, False]),
+    ],
+)
+def test_machine(series: pl.Series, expected: list[bool | None]) -> None:
+    done = mapped({"x": series}, {"machine": "x"})
+    assert done["machine"].dtype == pl.Boolean
+    assert done["machine"].to_list() == expected
+    assert done[REJECT].to_list() == ["machine_not_boolean" if one is None else "good" for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (Sql(sql="type = 'proxy_open'"), [True, False]),
+        (Sql(sql="NULLIF(type, 'proxy_open') IS NULL"), [True, False]),
+        (Value(value=1), [True, True]),
+        (Value(value="false"), [False, False]),
+    ],
+)
+def test_machine_by_an_expression(entry: object, expected: list[bool]) -> None:
+    assert mapped({"type": ["proxy_open", "open"]}, {"machine": entry})["machine"].to_list() == expected
+
+
+@pytest.mark.parametrize("series", [pl.Series([1.0]), pl.Series([NOON]), pl.Series([b"a"])])
+def test_machine_of_other_types(series: pl.Series) -> None:
+    expected = f"  machine: expected true or false, as a Boolean, 1 or 0 or text, got {series.dtype}"
+    assert expected in refusal({"x": series}, {"machine": "x"})
+
+
 # --- text columns
 
 
-@pytest.mark.parametrize("name", ["event_type", "channel", "campaign_id", "item_id", "category"])
+@pytest.mark.parametrize("name", ["event_type", "channel", "campaign_id", "item_id", "category", "page", "promotion"])
 @pytest.mark.parametrize(
     ("series", "expected"),
     [
@@ -110,9 +209,48 @@ def test_text_columns(name: str, series: pl.Series, expected: list[str | None]) 
 
 
 @pytest.mark.parametrize("name", ["event_type", "channel", "campaign_id", "item_id", "category", "event_id"])
-@pytest.mark.parametrize("series", [pl.Series([1.5]), pl.Series([True]), pl.Series([NOON]), pl.Series([None])])
+@pytest.mark.parametrize("series", [pl.Series([1.5]), pl.Series([True]), pl.Series([NOON])])
 def test_text_columns_of_other_types(name: str, series: pl.Series) -> None:
     assert f"  {name}: expected a string or an integer, got {series.dtype}" in refusal({"x": series}, {name: "x"})
+
+
+def test_an_event_type_without_any_value() -> None:
+    assert "  event_type: expected a string or an integer, got Null" in refusal({"x": [None]}, {"event_type": "x"})
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS[3:] if field.name != "anonymous_id"], ids=lambda f: f.name)
+def test_a_column_that_is_empty_in_the_whole_file(field: Field) -> None:
+    done = mapped({"x": [None, None]}, {field.name: "x"})
+    assert done[field.name].dtype == field.dtype
+    assert done[field.name].to_list() == [False if field.name == "machine" else None] * 2
+    assert done[REJECT].to_list() == ["good", "good"]
+
+
+@pytest.mark.parametrize("entry", ["x.y", "nosuch", Sql(sql="UPPER(nosuch)"), Param(param="k")])
+def test_optional_columns_that_are_missing(entry: object) -> None:
+    done = mapped({"user": [1, 2]}, {"channel": entry, "category": "type"}, optional=("channel", "category"))
+    assert "channel" not in done.columns
+    assert done["category"].to_list() == ["buy", "buy"]
+    assert "  channel: " in refusal({"user": [1, 2]}, {"channel": entry})
+
+
+def test_an_optional_column_that_is_wrong_is_told() -> None:
+    said = refusal({"x": [1.5]}, {"channel": "x", "page": Sql(sql="UPPER(")}, optional=("channel", "page"))
+    assert "  channel: expected a string or an integer, got Float64" in said
+    assert "  page: cannot use 'UPPER('" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("user_id", {}),
+        ("nosuch", {}),
+        ("received_time", {"clock": "received", "columns": {"received_time": "time"}}),
+    ],
+)
+def test_columns_that_cannot_be_optional(name: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"optional: '{name}' cannot be left out"):
+        source("x", optional=(name,), **fields)
 
 
 def test_event_types_that_are_missing() -> None:
@@ -219,7 +357,8 @@ def test_a_day_that_begins_without_midnight() -> None:
 def test_local_times_are_those_of_the_time_zone_database(locals_: list[datetime], zone: str) -> None:
     expected = []
     for local in locals_:
-        instant = local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        # A column has no fold: of an hour that occurs twice the first is meant.
+        instant = local.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
         exists = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local
         expected.append(instant if exists else None)
     assert mapped({"time": locals_}, timezone=zone)["event_time"].to_list() == expected
@@ -322,7 +461,7 @@ def test_constant_amounts(value: float, expected: int) -> None:
     assert mapped({"user": [1, 2]}, {"amount": Value(value=value)})["amount"].to_list() == [expected] * 2
 
 
-@pytest.mark.parametrize("series", [pl.Series(["1.50"]), pl.Series([True]), pl.Series([NOON]), pl.Series([None])])
+@pytest.mark.parametrize("series", [pl.Series(["1.50"]), pl.Series([True]), pl.Series([NOON])])
 def test_amounts_of_other_types(series: pl.Series) -> None:
     assert f"  amount: expected a number, got {series.dtype}" in refusal({"a": series}, {"amount": "a"})
 
@@ -358,10 +497,24 @@ def test_stable_hash_of_integers_is_that_of_their_text() -> None:
     assert numbers.clear().select(stable_hash(pl.col("n"))).to_series().to_list() == []
 
 
+@pytest.mark.parametrize("name", ["event_id", "message_id", "link"])
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
-def test_missing_event_ids_are_null(dtype: pl.DataType) -> None:
-    ids = mapped({"x": pl.Series(["a", "", None, " "], dtype=dtype)}, {"event_id": "x"})["event_id"]
+def test_missing_event_ids_are_null(name: str, dtype: pl.DataType) -> None:
+    ids = mapped({"x": pl.Series(["a", "", None, " "], dtype=dtype)}, {name: "x"})[name]
+    assert ids.dtype == pl.UInt64
     assert ids.is_null().to_list() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("name", ["event_id", "message_id", "link"])
+def test_ids_of_events_messages_and_links_are_hashed(name: str) -> None:
+    for values in (["1", "0"], pl.Series([1, 0], dtype=pl.UInt64)):
+        assert mapped({"x": values}, {name: "x"})[name].to_list() == [GOLDEN["1"], GOLDEN["0"]]
+
+
+def test_no_promotion_is_null() -> None:
+    done = mapped({"x": ["SALE", "", None, " "]}, {"promotion": "x", "page": "x"})
+    assert done["promotion"].to_list() == ["SALE", None, None, " "]
+    assert done["page"].to_list() == ["SALE", "", None, " "]
 
 
 # --- expressions and conditions
@@ -463,6 +616,29 @@ def test_where_that_is_no_condition(where: str, problem: str) -> None:
     assert problem in refusal({"p": [1]}, where=where)
 
 
+@pytest.mark.parametrize(
+    ("exclude", "expected"),
+    [
+        (None, [False, False, False]),
+        ("p > 1", [True, False, False]),
+        ("NOT flag", [False, False, True]),
+        ("type LIKE 'b%' AND p IS NULL", [False, False, True]),
+        ("1 = 1", [True, True, True]),
+    ],
+)
+def test_exclude(exclude: str | None, expected: list[bool]) -> None:
+    data: dict[str, Series] = {"p": [2, 1, None], "flag": [True, None, False]}
+    done = mapped(data, exclude=exclude, where="p IS NOT NULL")
+    assert done[EXCLUDE].to_list() == expected
+    assert done[KEEP].to_list() == [True, True, False]
+
+
+def test_exclude_that_is_no_condition() -> None:
+    assert "  exclude: expected a condition (true or false), got Int64: p" in refusal({"p": [1]}, exclude="p")
+    assert "  exclude: no column 'q' in the files" in refusal({"p": [1]}, exclude="q = 1")
+    assert "  exclude: MAX() looks at many rows" in refusal({"p": [1]}, exclude="p = MAX(p)")
+
+
 def test_every_problem_is_told_at_once() -> None:
     columns = {
         "user_id": "usr",
@@ -515,5 +691,5 @@ def test_the_first_rule_that_is_broken(row: tuple[object, ...], rule: str) -> No
 
 
 def test_each_rule_has_a_name_and_a_reason() -> None:
-    assert len({rule.name for rule in REJECT_RULES}) == len(REJECT_RULES) == 6
+    assert len({rule.name for rule in REJECT_RULES}) == len(REJECT_RULES) == 9
     assert all(rule.reason for rule in REJECT_RULES)

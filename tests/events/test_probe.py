@@ -11,9 +11,13 @@ import pytest
 from engine.config import Checks, Clusters, Columns, Config, Source, Sql, Value
 from engine.errors import DataError, TransientError
 from engine.events import probe
+from engine.events.ingest import Piece
 from engine.events.probe import Footer, read_footers
 from engine.execution.local import LocalExecutor
-from engine.stages.preparation import Input, count_rows
+from engine.rollups.rolling import Found
+from engine.rollups.units import Unit
+from engine.stages.input import Input
+from engine.stages.preparation import count_rows
 from tests.events.logs import AS_OF, NOON
 
 
@@ -167,7 +171,8 @@ def test_malformed_files_are_named_refused_or_read(reference_data: Path, capfd: 
             continue
         # Every column once as the user, so that its data is decoded.
         for column in {footer.columns[0][0], footer.columns[-1][0]}:
-            given = Input(((0, footer),), "String")
+            piece = Piece(0, str(footer.file), 0, footer.rows, footer.stamp)
+            given = Input((Found(Unit(0, "", ()), "", (piece,), "String"),), {}, "String")
             executor = LocalExecutor("local", 1)
             try:
                 total, _ = count_rows(one_column(footer.file, column), given, AS_OF, executor=executor, progress=None)

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.events.ingest import Piece
-from engine.events.probe import Footer
 from engine.execution import plan
 from engine.execution.plan import plan_buckets, plan_pieces
 
 
-def footers(*rows: int) -> list[tuple[int, Footer]]:
-    return [(index % 3, Footer(Path(f"f{index}"), rows=count)) for index, count in enumerate(rows)]
+def pieces_of(*rows: int) -> list[Piece]:
+    return [Piece(index % 3, f"f{index}", 0, count, (count, index)) for index, count in enumerate(rows)]
 
 
 @pytest.mark.parametrize(
@@ -29,14 +26,14 @@ def footers(*rows: int) -> list[tuple[int, Footer]]:
     ],
 )
 def test_rows_are_packed_in_order(rows: tuple[int, ...], limit: int, tasks: list[list[tuple[str, int, int]]]) -> None:
-    pieces = plan_pieces(footers(*rows), limit)
+    pieces = plan_pieces(pieces_of(*rows), limit)
     assert [[(piece.file, piece.start, piece.rows) for piece in task] for task in pieces] == tasks
     assert all(piece.source == int(piece.file[1:]) % 3 for task in pieces for piece in task)
 
 
 @given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 60))
 def test_each_row_is_read_once(rows: list[int], limit: int) -> None:
-    tasks = plan_pieces(footers(*rows), limit)
+    tasks = plan_pieces(pieces_of(*rows), limit)
     flat: list[Piece] = [piece for task in tasks for piece in task]
     covered = [(piece.file, row) for piece in flat for row in range(piece.start, piece.start + piece.rows)]
     assert covered == [(f"f{index}", row) for index, count in enumerate(rows) for row in range(count)]
@@ -47,8 +44,13 @@ def test_each_row_is_read_once(rows: list[int], limit: int) -> None:
 
 
 def test_a_piece_knows_the_file_whose_footer_was_read() -> None:
-    [[first], [second]] = plan_pieces([(0, Footer(Path("a"), rows=3, stamp=(5, 7)))], 2)
-    assert (first.stamp, second.stamp) == ((5, 7), (5, 7))
+    [[first], [second]] = plan_pieces([Piece(1, "a", 0, 3, (5, 7))], 2)
+    assert (first, second) == (Piece(1, "a", 0, 2, (5, 7)), Piece(1, "a", 2, 1, (5, 7)))
+
+
+def test_portions_of_files_are_cut_further() -> None:
+    cut = plan_pieces([Piece(0, "a", 10, 5)], 3)
+    assert cut == [(Piece(0, "a", 10, 3),), (Piece(0, "a", 13, 2),)]
 
 
 def test_buckets_are_limited() -> None:
@@ -56,8 +58,8 @@ def test_buckets_are_limited() -> None:
 
 
 def test_a_task_stays_in_memory_whatever_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_INGEST_ROWS", 7)
-    assert [sum(piece.rows for piece in task) for task in plan_pieces(footers(20), 1_000)] == [7, 7, 6]
+    monkeypatch.setattr(plan, "TASK_ROWS", 7)
+    assert [sum(piece.rows for piece in task) for task in plan_pieces(pieces_of(20), 1_000)] == [7, 7, 6]
 
 
 @pytest.mark.parametrize(

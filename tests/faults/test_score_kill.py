@@ -15,9 +15,13 @@ import pytest
 
 from engine.execution.local import LocalExecutor
 from engine.pipeline import fit_run, score_run
+from engine.rollups.index import read_index
+from engine.rollups.update import store_folder
+from engine.rollups.verify import whole_part
 from engine.tables.publish import LISTING_SECONDS
 from tests.samples import AS_OF, TOML, configuration, files, write_sample
 
+LOCAL = LocalExecutor(threads=1)
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "POLARS_MAX_THREADS": "1"}
 USERS = 60
@@ -104,7 +108,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_sample(tmp_path_factory.mktemp(name), USERS, seed=seed, toml=QUICK) for name, seed in (("a", 7), ("b", 8))
     ]
     bundles = [configuration(config).out for config in written]
-    fit_run(configuration(written[0]), AS_OF, executor=LocalExecutor(threads=1))
+    fit_run(configuration(written[0]), AS_OF, executor=LOCAL)
     shutil.copytree(bundles[0], bundles[1])
     return written
 
@@ -118,7 +122,7 @@ def test_a_reader_sees_one_complete_run_whenever_score_is_killed(
     trees, seconds = [], []
     for config in configs:
         started = time.monotonic()
-        score_run(configuration(config), AS_OF, executor=LocalExecutor(threads=1))
+        score_run(configuration(config), AS_OF, executor=LOCAL)
         seconds.append(time.monotonic() - started)
         trees.append(files(Path(configuration(config).out)))
     complete = tuple(
@@ -127,6 +131,7 @@ def test_a_reader_sees_one_complete_run_whenever_score_is_killed(
     assert complete[0].keys().isdisjoint(complete[1])
 
     out = tmp_path / "out"
+    store = store_folder(out)
     shutil.copytree(configuration(configs[0]).out, out)
     reader = Reader(out, complete)
     killed_in = {"anywhere": 0, "publishing": 0, "command": 0}
@@ -153,12 +158,15 @@ def test_a_reader_sees_one_complete_run_whenever_score_is_killed(
             # A command may have been faster than its kill.
             assert status == -signal.SIGKILL or (mode, status) == ("command", 0), f"seed {seed}"
             killed_in[mode] += status == -signal.SIGKILL
+            # Whatever the index names is there and whole; a run trusts nothing else.
+            index = read_index(store)
+            assert whole_part(index, store, LOCAL) == (index, set()), f"seed {seed}"
             if kill % 3 == 0:
                 continue  # the next one finds what this one left
             next_run = kill % 2
-            score_run(configuration(configs[next_run], out=str(out)), AS_OF, executor=LocalExecutor(threads=1))
+            score_run(configuration(configs[next_run], out=str(out)), AS_OF, executor=LOCAL)
             assert files(out) == trees[next_run], f"seed {seed}"
-        score_run(configuration(configs[1], out=str(out)), AS_OF, executor=LocalExecutor(threads=1))
+        score_run(configuration(configs[1], out=str(out)), AS_OF, executor=LOCAL)
     finally:
         reader.stop()
         for process in (victim, scorer):

@@ -1,19 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from engine.config import Columns, Source
-from engine.events.ingest import IngestTask, Piece, ingest
-from engine.features.build import build_features
-from engine.features.spec import EventType, FeatureSpec
-from engine.features.windows import day_number, midnight_us
-from engine.rollups.bucket import Bucket, KeyRange, key_ranges, load_bucket
-from engine.rollups.daily import daily_partials
+from engine.config import Columns, Config, Source, Target
+from engine.events.ingest import Piece
+from engine.execution.local import LocalExecutor
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.rollups.bucket import Bucket, Shelf, load_bucket
+from engine.rollups.ranges import KeyRange, key_ranges
+from engine.rollups.rolling import Found
+from engine.rollups.units import source_file, units_of
+from engine.rollups.update import Wanted, find_units, update
+from engine.stages import features
+from engine.stages.features import bucket_rows, wanted_of
+from engine.stages.preparation import _shelf
+from tests.features.specs import spec_of
+
+__all__ = ["Event", "at", "bucket_of", "features_at", "features_of", "ingested", "rolled", "spec_of", "write_source"]
 
 COLUMNS = Columns(user_id="user", event_type="type", event_time="time", amount="amount")
 
@@ -25,26 +35,6 @@ class Event(NamedTuple):
     """UTC."""
     amount: int | None = None
     """Minor units."""
-
-
-def spec_of(
-    names: Sequence[str] = ("purchase",), priced: Collection[str] = ("purchase",), **changes: object
-) -> FeatureSpec:
-    """A specification without roles but `purchase`."""
-    values: dict[str, object] = {
-        "types": tuple(EventType(name, name, name in priced) for name in names),
-        "purchase": "purchase" if "purchase" in names else None,
-        "send": None,
-        "open": None,
-        "click": None,
-        "windows": (7, 30),
-        "weights": (1,) * len(names),
-        "engagement_days": 30,
-        "frequency_unit": "orders",
-        "timezone": "UTC",
-        "currency_digits": 2,
-    }
-    return FeatureSpec(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def write_source(events: Sequence[Event], file: Path, digits: int = 2) -> None:
@@ -61,37 +51,47 @@ def write_source(events: Sequence[Event], file: Path, digits: int = 2) -> None:
     ).write_parquet(file)
 
 
-def ingested(events: Sequence[Event], spec: FeatureSpec, folder: Path) -> str:
-    """The part that reading the events gives."""
-    source, part = folder / "events.parquet", folder / "part.parquet"
-    write_source(events, source, spec.currency_digits)
-    ingest(
-        IngestTask(
-            index=0,
-            sources=(Source(name="log", path=str(source), columns=COLUMNS),),
-            pieces=(Piece(0, str(source), 0, len(events)),),
-            types=spec.type_names,
-            extras=(),
-            timezone=spec.timezone,
-            currency_digits=spec.currency_digits,
-            as_of_us=2**62,
-            mark="",
-            part=str(part),
-            rejects=None,
-            staging=None,
-        )
+def rolled(config: Config, wanted: Wanted, store: Path) -> Shelf:
+    """The rollups of a log of one file, without the process that reads footers."""
+    file = source_file(Path(str(config.sources[0].path)))
+    rows = pl.scan_parquet(file.path, glob=False).select(pl.len()).collect().item()
+    pieces = (Piece(0, file.path, 0, rows, (file.size, file.modified_ns)),)
+
+    def opened(found: Found) -> Found:
+        return replace(found, pieces=pieces, user_dtype="String")
+
+    updated = update(
+        config,
+        find_units(config, units_of(0, [file], apart=True)),
+        wanted,
+        store=store,
+        work=store.parent,
+        executor=LocalExecutor("local", 1),
+        open_unit=opened,
+        progress=None,
     )
-    return str(part)
+    return _shelf(updated.index, wanted, store, 2**31 - 1)
 
 
-def bucket_of(part: str, as_of: date, spec: FeatureSpec, keys: KeyRange | None = None) -> Bucket:
-    return load_bucket([part], keys or key_ranges(1)[0], frozenset(), midnight_us(as_of, spec.timezone))
+def ingested(events: Sequence[Event], spec: FeatureSpec, folder: Path, targets: Sequence[Target] = ()) -> Shelf:
+    """The rollups of the events."""
+    file = folder / "events.parquet"
+    write_source(events, file, spec.currency_digits)
+    config = Config(
+        sources=(Source(name="log", path=str(file), columns=COLUMNS),),
+        timezone=spec.timezone,
+        currency_digits=spec.currency_digits,
+    )
+    return rolled(config, wanted_of(spec, targets), folder / "store")
+
+
+def bucket_of(shelf: Shelf, as_of: date, keys: KeyRange | None = None) -> Bucket:
+    return load_bucket(replace(shelf, end_day=day_number(as_of)), keys or key_ranges(1)[0])
 
 
 def features_at(bucket: Bucket, as_of: date, spec: FeatureSpec) -> pl.DataFrame:
     """`user_id` and the features of a bucket."""
-    daily = daily_partials(bucket.events.lazy()).collect()
-    built = build_features(daily, bucket.users.height, day_number(as_of), spec)
+    built = features.features_at(bucket_rows(bucket, spec), day_number(as_of), spec)
     users = bucket.users.with_row_index("user").select("user", "user_id")
     return users.join(built, on="user", how="inner", maintain_order="right").drop("user")
 
@@ -100,8 +100,8 @@ def features_of(
     events: Sequence[Event], as_of: date, spec: FeatureSpec, folder: Path, *, buckets: int = 1
 ) -> pl.DataFrame:
     """Features of all users, one bucket after the other, sorted by user."""
-    part = ingested(events, spec, folder)
-    frames = [features_at(bucket_of(part, as_of, spec, keys), as_of, spec) for keys in key_ranges(buckets)]
+    shelf = ingested(events, spec, folder)
+    frames = [features_at(bucket_of(shelf, as_of, keys), as_of, spec) for keys in key_ranges(buckets)]
     return pl.concat(frames).sort("user_id")
 
 

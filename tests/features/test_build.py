@@ -17,7 +17,6 @@ from polars.testing import assert_frame_equal
 from engine.features.build import MONETARY_MINOR, build_features
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
-from engine.rollups.daily import daily_partials
 from tests.features.logs import Event, at, bucket_of, features_at, features_of, ingested, spec_of
 from tests.features.oracle import expected_features
 
@@ -84,7 +83,7 @@ def test_every_column_equals_a_count_over_plain_python_events(
 ) -> None:
     spec, as_of, events = log
     with tempfile.TemporaryDirectory() as folder:
-        bucket = bucket_of(ingested(events, spec, Path(folder)), as_of, spec)
+        bucket = bucket_of(ingested(events, spec, Path(folder)), as_of)
     for day in {as_of, as_of - timedelta(days=earlier)}:
         frame = features_at(bucket, day, spec)
         found = {row.pop("user_id"): row for row in frame.iter_rows(named=True)}
@@ -110,11 +109,10 @@ def test_columns_and_types_are_the_catalogues_in_its_order(
 
 def test_users_are_numbered_and_only_those_with_an_event_before_as_of_have_a_row(tmp_path: Path) -> None:
     spec = spec_of()
-    part = ingested([at("2024-01-05", 30), at("2024-01-02", 10), at("2024-01-09", 20)], spec, tmp_path)
-    bucket = bucket_of(part, date(2024, 2, 1), spec)
+    shelf = ingested([at("2024-01-05", 30), at("2024-01-02", 10), at("2024-01-09", 20)], spec, tmp_path)
+    bucket = bucket_of(shelf, date(2024, 2, 1))
     assert bucket.users["user_id"].to_list() == [10, 20, 30]
-    daily = daily_partials(bucket.events.lazy()).collect()
-    built = build_features(daily, 3, (date(2024, 1, 6) - date(1970, 1, 1)).days, spec)
+    built = build_features(bucket.daily, 3, (date(2024, 1, 6) - date(1970, 1, 1)).days, spec)
     assert built["user"].to_list() == [0, 2]
     assert built.schema["user"] == pl.UInt32
 
@@ -224,11 +222,11 @@ def test_events_at_or_after_the_day_change_no_row_before_it(crowd: list[Event], 
                 yield event._replace(type="purchase", amount=999_999)
                 yield event
 
-    honest = features_at(bucket_of(ingested(crowd, CROWD_SPEC, tmp_path), as_of, CROWD_SPEC), anchor, CROWD_SPEC)
+    honest = features_at(bucket_of(ingested(crowd, CROWD_SPEC, tmp_path), as_of), anchor, CROWD_SPEC)
     leaked = list(altered())
-    changed = features_at(bucket_of(ingested(leaked, CROWD_SPEC, tmp_path), as_of, CROWD_SPEC), anchor, CROWD_SPEC)
+    changed = features_at(bucket_of(ingested(leaked, CROWD_SPEC, tmp_path), as_of), anchor, CROWD_SPEC)
     assert_frame_equal(changed, honest, check_exact=True)
-    later = features_at(bucket_of(ingested(leaked, CROWD_SPEC, tmp_path), as_of, CROWD_SPEC), as_of, CROWD_SPEC)
+    later = features_at(bucket_of(ingested(leaked, CROWD_SPEC, tmp_path), as_of), as_of, CROWD_SPEC)
     assert not later.equals(honest)
 
 

@@ -5,8 +5,8 @@ import re
 import polars as pl
 import pytest
 
-from engine.features.catalogue import catalogue, families
-from tests.features.logs import spec_of
+from engine.features.catalogue import catalogue, core_catalogue, families
+from tests.features.specs import spec_of
 
 SPEC = spec_of(("send", "purchase", "open", "click"), send="send", open="open", click="click", windows=(7, 30))
 NAMES = [
@@ -98,3 +98,39 @@ def test_rfm_needs_a_purchase_type() -> None:
 def test_the_meaning_of_frequency_follows_its_unit(unit: str, words: str) -> None:
     [found] = [feature for feature in catalogue(spec_of(frequency_unit=unit)) if feature.name == "rfm_frequency"]
     assert words in found.meaning
+
+
+CORE = {feature.name: feature for feature in catalogue(SPEC)}
+
+
+@pytest.mark.parametrize(
+    ("name", "types", "tracked", "absent"),
+    [
+        ("tenure_days", (), True, None),
+        ("active_days_7d", (), True, 0),
+        ("send_count_7d", ("send",), False, 0),
+        ("purchase_amount_total", ("purchase",), False, 0),
+        ("days_since_open", ("open",), True, None),
+        ("open_count_total", ("open",), True, 0),
+        ("click_rate_7d", ("click", "send"), True, None),
+        ("purchase_rate_7d", ("purchase", "send"), False, None),
+        ("rfm_monetary", ("purchase",), False, None),
+        ("engagement_points", ("send", "purchase", "open", "click"), True, 0),
+    ],
+)
+def test_a_feature_knows_types_purposes_and_what_stands_for_absence(
+    name: str, types: tuple[str, ...], tracked: bool, absent: int | None
+) -> None:
+    purposes = ("profiling", "email_tracking") if tracked else ("profiling",)
+    assert (CORE[name].types, CORE[name].purposes, CORE[name].absent) == (types, purposes, absent)
+
+
+def test_without_opens_nothing_needs_the_purpose_of_tracking() -> None:
+    assert {feature.purposes for feature in catalogue(spec_of(("purchase", "send"), send="send"))} == {("profiling",)}
+
+
+def test_families_stand_behind_the_core() -> None:
+    spec = spec_of(families=("lifecycle", "cadence"))
+    names = [feature.name for feature in core_catalogue(spec)]
+    assert [feature.name for feature in catalogue(spec)][: len(names)] == names
+    assert list(families(spec))[-2:] == ["lifecycle", "cadence"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.features.money import major_units
+from engine.features.money import major_units, minor_units
 
 
 @given(
@@ -26,3 +26,13 @@ def test_cents_equal_the_number_as_it_is_written(cents: int) -> None:
     frame = pl.DataFrame({"minor": [cents]})
     [found] = frame.select(major_units(pl.col("minor"), 2)).to_series()
     assert found == float(f"0.{cents}")
+
+
+@given(
+    minor=st.lists(st.none() | st.integers(1 - 2**51, 2**51 - 1) | st.sampled_from([2**51 - 1]), min_size=1),
+    digits=st.integers(0, 6),
+)
+def test_minor_units_come_back(minor: list[int | None], digits: int) -> None:
+    frame = pl.DataFrame({"minor": pl.Series(minor, dtype=pl.Int64)})
+    back = frame.select(minor_units(major_units(pl.col("minor"), digits), digits))
+    assert back.equals(frame)

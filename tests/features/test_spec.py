@@ -10,7 +10,7 @@ from engine.errors import ConfigError
 from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.features.spec import EventType, FeatureSpec, slug
-from tests.features.logs import spec_of
+from tests.features.specs import spec_of
 
 
 def config_with(**sections: Any) -> Config:
@@ -70,6 +70,7 @@ def test_a_configuration_becomes_a_specification() -> None:
         frequency_unit="days",
         timezone="Europe/Paris",
         currency_digits=0,
+        columns=("user_id", "event_type", "event_time"),
     )
 
 

@@ -28,7 +28,7 @@ def bucket(sample: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Bu
         at(day.isoformat(), user, amount=round(100 * amount))
         for user, day, amount in sample.select("sample_id", "date", "amount").iter_rows()
     ]
-    return bucket_of(ingested(events, SPEC, tmp_path_factory.mktemp("cdnow")), END, SPEC)
+    return bucket_of(ingested(events, SPEC, tmp_path_factory.mktemp("cdnow")), END)
 
 
 def test_the_published_summary_to_the_last_customer(bucket: Bucket, reference_data: Path) -> None:
@@ -89,5 +89,5 @@ def test_dates_and_timestamps_give_the_same_tables(sample: pl.DataFrame, dtype: 
 
 
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:
-    found = features_at(bucket_of(ingested([at("2030-01-01")], SPEC, tmp_path), CALIBRATED, SPEC), CALIBRATED, SPEC)
+    found = features_at(bucket_of(ingested([at("2030-01-01")], SPEC, tmp_path), CALIBRATED), CALIBRATED, SPEC)
     assert found.is_empty()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,42 +10,62 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Target
+from engine.config import Columns, Config, Source, Target
 from engine.errors import ConfigError
 from engine.propensity.labels import all_anchors, anchors, positives, target_condition
+from engine.rollups.bucket import load_bucket
+from engine.rollups.ranges import key_ranges
+from engine.stages.features import target_positions, wanted_of
+from tests.features.logs import rolled, spec_of
 
 ANCHOR = 100
-SCHEMA = {
-    "user": pl.UInt32,
-    "type": pl.UInt16,
+BUYS = Target(name="buys", event="purchase", horizon_days=7)
+EVENTS = {
+    "user": pl.Int64,
+    "type": pl.String,
     "day": pl.Int32,
     "amount": pl.Int64,
     "quantity": pl.Int64,
     "channel": pl.String,
 }
-BUYS = Target(name="buys", event="purchase", horizon_days=7)
+DAILY = {"user": pl.UInt32, "type": pl.UInt16, "day": pl.Int32, "events": pl.Int64}
+SPEC = spec_of(("visit", "purchase"))
 
 
-def events_of(*rows: dict[str, Any]) -> pl.DataFrame:
-    usual = {"user": 0, "type": 1, "day": ANCHOR, "amount": None, "quantity": None, "channel": None}
-    return pl.DataFrame([{**usual, **row} for row in rows], SCHEMA)
-
-
-def who(events: pl.DataFrame, target: Target = BUYS, digits: int = 2) -> list[int]:
-    return sorted(positives(events, target, 1, ANCHOR, digits))
+def daily_of(*rows: dict[str, int]) -> pl.DataFrame:
+    return pl.DataFrame([{"user": 0, "type": 1, "day": ANCHOR, "events": 1, **row} for row in rows], DAILY)
 
 
 @pytest.mark.parametrize(
     ("day", "counts"), [(99, False), (100, True), (101, True), (106, True), (107, False), (0, False), (10_000, False)]
 )
 def test_the_window_begins_at_the_anchor_and_ends_before_the_horizon(day: int, counts: bool) -> None:
-    assert who(events_of({"day": day})) == ([0] if counts else [])
+    assert positives(daily_of({"day": day}), BUYS, 1, ANCHOR).to_list() == ([0] if counts else [])
 
 
 def test_a_user_is_listed_once_and_other_types_do_not_count() -> None:
-    events = events_of({"user": 3}, {"user": 3}, {"user": 1, "day": 105}, {"user": 2, "type": 0})
-    assert who(events) == [1, 3]
-    assert positives(events, BUYS, 1, ANCHOR, 2).dtype == pl.UInt32
+    daily = daily_of(
+        {"user": 3}, {"user": 3}, {"user": 1, "day": 105}, {"user": 2, "type": 0}, {"user": 4, "events": 0}
+    )
+    found = positives(daily, BUYS, 1, ANCHOR)
+    assert found.to_list() == [1, 3]
+    assert found.dtype == pl.UInt32
+
+
+def who(rows: list[dict[str, Any]], target: Target, digits: int = 2) -> list[int]:
+    """The users with a positive label, from the events of a log on."""
+    usual = {"user": 0, "type": "purchase", "day": ANCHOR, "amount": None, "quantity": None, "channel": None}
+    frame = pl.DataFrame([{**usual, **row} for row in rows], EVENTS)
+    columns = {"user_id": "user", "event_type": "type", "event_time": "day", "amount": "amount"}
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name, "log.parquet")
+        major = pl.col("amount") / 10**digits
+        frame.with_columns(major, pl.col("day").cast(pl.Date)).write_parquet(file)
+        source = Source(name="log", path=str(file), columns=Columns(**columns, quantity="quantity", channel="channel"))
+        config = Config(sources=(source,), currency_digits=digits)
+        bucket = load_bucket(rolled(config, wanted_of(SPEC, [target]), Path(name, "store")), key_ranges(1)[0])
+    [code] = target_positions(SPEC, [target])
+    return bucket.users["user_id"].gather(positives(bucket.daily, target, code, ANCHOR)).to_list()
 
 
 @pytest.mark.parametrize(
@@ -70,19 +92,25 @@ def test_a_condition_speaks_of_major_units_and_is_false_where_it_is_unknown(
     where: str, row: dict[str, Any], counts: bool
 ) -> None:
     target = Target(name="t", event="purchase", horizon_days=7, where=where)
-    assert who(events_of(row), target) == ([0] if counts else [])
+    assert who([row], target) == ([0] if counts else [])
 
 
 @pytest.mark.parametrize(("digits", "minor"), [(0, 50), (2, 5_000), (3, 50_000)])
 def test_major_units_follow_the_currency(digits: int, minor: int) -> None:
     target = Target(name="t", event="purchase", horizon_days=7, where="amount >= 50")
-    assert who(events_of({"amount": minor}), target, digits) == [0]
-    assert who(events_of({"amount": minor - 1}), target, digits) == []
+    assert who([{"amount": minor}], target, digits) == [0]
+    assert who([{"amount": minor - 1}], target, digits) == []
 
 
 @given(
     rows=st.lists(
-        st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(90, 115), st.none() | st.integers(-10_000, 10_000)),
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["visit", "purchase"]),
+            st.integers(90, 115),
+            st.none() | st.integers(-10_000, 10_000),
+        ),
+        min_size=1,
         max_size=30,
     ),
     horizon=st.integers(1, 12),
@@ -90,14 +118,14 @@ def test_major_units_follow_the_currency(digits: int, minor: int) -> None:
 )
 @settings(max_examples=50)
 def test_labels_equal_a_walk_over_plain_python_events(
-    rows: list[tuple[int, int, int, int | None]], horizon: int, limit: int
+    rows: list[tuple[int, str, int, int | None]], horizon: int, limit: int
 ) -> None:
     target = Target(name="t", event="purchase", horizon_days=horizon, where=f"amount >= {limit / 4}")
-    events = events_of(*(dict(zip(("user", "type", "day", "amount"), row, strict=True)) for row in rows))
+    events = [dict(zip(("user", "type", "day", "amount"), row, strict=True)) for row in rows]
     expected = {
         user
         for user, kind, day, amount in rows
-        if kind == 1 and ANCHOR <= day < ANCHOR + horizon and amount is not None and amount / 100 >= limit / 4
+        if kind == "purchase" and ANCHOR <= day < ANCHOR + horizon and amount is not None and amount / 100 >= limit / 4
     }
     assert who(events, target) == sorted(expected)
 

@@ -1,124 +1,137 @@
 from __future__ import annotations
 
-from itertools import pairwise
+import random
 from pathlib import Path
-from random import Random
+from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from engine.rollups.bucket import KEYS, Bucket, KeyRange, key_ranges, load_bucket
+from engine.errors import IntegrityError
+from engine.rollups.bucket import Bucket, Shelf, colliding_ids, load_bucket
+from engine.rollups.ranges import KEYS, KeyRange, key_ranges
 
-SCHEMA = {
+ALL = KeyRange(0, KEYS)
+USERS = {"user_key": pl.UInt64, "check": pl.UInt32, "user_id": pl.Int64}
+DAILY = {"user_key": pl.UInt64, "type": pl.UInt16, "day": pl.Int32, "events": pl.Int64, "amount_minor": pl.Int64}
+EVENTS = {
     "user_key": pl.UInt64,
-    "user_id": pl.Int64,
-    "source": pl.UInt16,
     "type": pl.UInt16,
     "day": pl.Int32,
     "time": pl.Int64,
-    "event_id": pl.UInt64,
-    "amount": pl.Int64,
-    "channel": pl.String,
+    "n": pl.Int64,
+    "category": pl.String,
 }
-ALL = KeyRange(0, KEYS)
-DAY_US = 86_400_000_000
 
 
-def row(
-    key: int, user: int | str, day: int = 0, amount: int | None = 1, event_id: int | None = None
-) -> tuple[object, ...]:
-    return (key, user, 0, 0, day, day * DAY_US, event_id, amount, f"c{day}")
-
-
-def part(folder: Path, rows: list[tuple[object, ...]], name: str = "part", user_dtype: object = pl.Int64) -> str:
+def put(folder: Path, name: str, schema: dict[str, Any], *rows: tuple[object, ...]) -> str:
     file = folder / f"{name}.parquet"
-    pl.DataFrame(rows, {**SCHEMA, "user_id": user_dtype}, orient="row").sort("user_key").write_parquet(file)
+    pl.DataFrame(rows, schema, orient="row").sort("user_key").write_parquet(file)
     return str(file)
 
 
-def load(parts: list[str], keys: KeyRange = ALL, as_of_day: int = 100, lines: tuple[int, ...] = ()) -> Bucket:
-    return load_bucket(parts, keys, frozenset(lines), as_of_day * DAY_US)
+def shelf_of(users: list[str], daily: list[str], events: list[str] | None = None, **fields: Any) -> Shelf:
+    values: dict[str, Any] = {"event_columns": (), "codes": (0,), "event_types": (), "end_day": 100, **fields}
+    return Shelf(users=tuple(users), daily=tuple(daily), events=tuple(events or ()), **values)
 
 
-@pytest.mark.parametrize("buckets", [1, 2, 3, 8, 1024])
-def test_ranges_cover_every_key_once(buckets: int) -> None:
-    ranges = key_ranges(buckets)
-    assert len(ranges) == buckets
-    assert ranges[0].start == 0
-    assert ranges[-1].end == KEYS
-    assert all(left.end == right.start for left, right in pairwise(ranges))
-    assert max(r.end - r.start for r in ranges) - min(r.end - r.start for r in ranges) <= 1
-
-
-@given(keys=st.lists(st.integers(0, KEYS - 1) | st.sampled_from([0, KEYS - 1, KEYS // 2, KEYS // 2 - 1]), max_size=20))
-def test_a_key_is_in_one_range(keys: list[int]) -> None:
-    frame = pl.DataFrame({"user_key": pl.Series(keys, dtype=pl.UInt64)})
-    held = [frame.filter(keys_of.contains())["user_key"].to_list() for keys_of in key_ranges(8)]
-    assert sorted(key for found in held for key in found) == sorted(keys)
-    assert all(
-        keys_of.start <= key < keys_of.end for keys_of, found in zip(key_ranges(8), held, strict=True) for key in found
-    )
-
-
-def test_events_refer_to_users_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    bucket = load([part(tmp_path, [row(5, 30, 1), row(9, 10, 2), row(7, 20, 3), row(5, 30, 4)])])
-    assert bucket.users.rows() == [(9, 10), (7, 20), (5, 30)]
+def test_rows_refer_to_users_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    users = put(tmp_path, "u", USERS, (5, 1, 30), (9, 2, 10), (7, 3, 20), (8, 4, 99))
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 11), (9, 0, 2, 2, 12), (7, 0, 3, 3, 13), (5, 0, 4, 4, 14))
+    bucket = load_bucket(shelf_of([users], [daily]), ALL)
+    # Users without a row are told, too.
+    assert bucket.users.rows() == [(9, 10), (7, 20), (5, 30), (8, 99)]
     assert bucket.users.columns == ["user_key", "user_id"]
-    assert bucket.events.columns == ["user", "type", "day", "time", "amount", "channel"]
-    assert bucket.events.schema["user"] == pl.UInt32
-    assert sorted(bucket.events.select("user", "day").rows()) == [(0, 2), (1, 3), (2, 1), (2, 4)]
+    assert dict(bucket.daily.schema) == {"user": pl.UInt32, **{name: DAILY[name] for name in list(DAILY)[1:]}}
+    assert sorted(bucket.daily.rows()) == [(0, 0, 2, 2, 12), (1, 0, 3, 3, 13), (2, 0, 1, 1, 11), (2, 0, 4, 4, 14)]
+    assert bucket.events is None
 
 
-@pytest.mark.parametrize("text", [False, True])
-def test_ids_that_share_a_key_stay_apart(text: bool, tmp_path: Path) -> None:
-    ids = ("a", "b", "c") if text else (1, 2, 3)
-    rows = [row(5, ids[0], 1), row(5, ids[1], 2), row(5, ids[0], 3), row(6, ids[2], 4)]
-    bucket = load([part(tmp_path, rows, user_dtype=pl.String if text else pl.Int64)])
-    assert bucket.users["user_id"].to_list() == list(ids)
-    assert sorted(bucket.events.select("user", "day").rows()) == [(0, 1), (0, 3), (1, 2), (2, 4)]
+def test_types_are_positions_in_what_was_asked_for(tmp_path: Path) -> None:
+    users = put(tmp_path, "u", USERS, (5, 1, 30))
+    daily = put(tmp_path, "d", DAILY, *[(5, code, 1, code + 1, 0) for code in (0, 1, 2, 4_095)])
+    bucket = load_bucket(shelf_of([users], [daily], codes=(4_095, 0, 3)), ALL)
+    assert sorted(bucket.daily.select("type", "events").rows()) == [(0, 4_096), (1, 1)]
 
 
-def test_only_users_with_a_kept_event_are_known_and_the_future_is_counted(tmp_path: Path) -> None:
-    bucket = load([part(tmp_path, [row(5, 1, 9), row(6, 2, 10), row(7, 3, 11)])], as_of_day=10)
-    assert bucket.users["user_id"].to_list() == [1]
-    assert (bucket.events.height, bucket.after_as_of) == (1, 2)
+def test_days_at_or_after_the_end_are_not_used(tmp_path: Path) -> None:
+    users = put(tmp_path, "u", USERS, (5, 1, 30))
+    daily = put(tmp_path, "d", DAILY, *[(5, 0, day, 1, 0) for day in (-9, 9, 10, 11)])
+    bucket = load_bucket(shelf_of([users], [daily], end_day=10), ALL)
+    assert sorted(bucket.daily["day"]) == [-9, 9]
 
 
-def test_repeats_are_counted_over_all_parts(tmp_path: Path) -> None:
-    first = part(tmp_path, [row(5, 1, 1, event_id=7), row(5, 1, 2, event_id=8)], "first")
-    second = part(tmp_path, [row(5, 1, 3, event_id=7), row(5, 1, 4)], "second")
-    bucket = load([first, second])
-    assert (bucket.events.height, bucket.duplicates, bucket.lines) == (3, 1, 0)
-    summed = load([first, second], lines=(0,))
-    assert (summed.events.height, summed.duplicates, summed.lines) == (3, 0, 1)
-    assert sorted(summed.events.select("day", "amount").rows()) == [(1, 2), (2, 1), (4, 1)]
+def test_single_events_of_the_types_that_are_wanted(tmp_path: Path) -> None:
+    users = put(tmp_path, "u", USERS, (5, 1, 30))
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 0))
+    more = {**EVENTS, "page": pl.String}
+    rows = [(5, code, day, day * 7, 1, f"c{code}") for code in (0, 1, 2) for day in (3, 12)]
+    first = put(tmp_path, "e", EVENTS, *rows)
+    second = put(tmp_path, "f", more, (5, 2, 4, 4, 0, "x", "not wanted"))
+    for files in ([first, second], [second, first]):
+        shelf = shelf_of(
+            [users], [daily], files, event_columns=("category",), codes=(2, 1, 0), event_types=(0, 2), end_day=10
+        )
+        found = load_bucket(shelf, ALL).events
+        assert found is not None
+        assert found.columns == ["user", "type", "day", "time", "n", "category"]
+        assert sorted(found.rows()) == [(0, 0, 3, 21, 1, "c2"), (0, 0, 4, 4, 0, "x"), (0, 2, 3, 21, 1, "c0")]
 
 
-def test_an_order_counts_when_its_first_line_is_before_as_of(tmp_path: Path) -> None:
-    rows = [row(5, 1, 9, 3, 7), row(5, 1, 10, 4, 7), row(5, 1, 10, 5, 8), row(5, 1, 11, 6, 8)]
-    bucket = load([part(tmp_path, rows)], as_of_day=10, lines=(0,))
-    assert bucket.events.select("day", "amount").rows() == [(9, 7)]
-    assert (bucket.lines, bucket.after_as_of) == (2, 1)
+def test_a_user_is_told_once_however_often_it_is_written(tmp_path: Path) -> None:
+    files = [put(tmp_path, name, USERS, (5, 1, 30), (6, 1, int(name))) for name in ("40", "40")]
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 0))
+    assert load_bucket(shelf_of(files, [daily]), ALL).users.rows() == [(5, 30), (6, 40)]
+
+
+def test_two_ids_of_one_key_are_not_mixed_up(tmp_path: Path) -> None:
+    users = [put(tmp_path, "u", USERS, (5, 1, 30), (6, 2, 31)), put(tmp_path, "v", USERS, (5, 3, 29), (5, 4, 33))]
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 0))
+    with pytest.raises(IntegrityError) as caught:
+        load_bucket(shelf_of(users, [daily]), ALL)
+    assert caught.value.code == "key-collision"
+    # Ids are compared as text: all but the smallest get another key.
+    assert colliding_ids(tuple(users), ALL) == ["30", "33"]
+    assert colliding_ids(tuple(users), KeyRange(6, KEYS)) == []
+    assert load_bucket(shelf_of(users, [daily]), KeyRange(6, KEYS)).users.rows() == [(6, 31)]
+
+
+@pytest.mark.parametrize("known", [[], [(4, 1, 30)], [(6, 1, 30)]])
+def test_rows_of_a_user_that_nobody_told_of(tmp_path: Path, known: list[tuple[object, ...]]) -> None:
+    users = put(tmp_path, "u", USERS, *known)
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 0))
+    with pytest.raises(IntegrityError) as caught:
+        load_bucket(shelf_of([users], [daily]), ALL)
+    assert caught.value.code == "rollup-users"
 
 
 @pytest.mark.parametrize("keys", [KeyRange(0, 5), KeyRange(6, KEYS)])
 def test_a_range_without_users_gives_empty_frames_of_the_same_types(keys: KeyRange, tmp_path: Path) -> None:
-    file = part(tmp_path, [row(5, 1, 1)])
-    bucket, full = load([file], keys), load([file])
-    assert (bucket.users.height, bucket.events.height) == (0, 0)
-    assert (bucket.users.schema, bucket.events.schema) == (full.users.schema, full.events.schema)
+    users = put(tmp_path, "u", USERS, (5, 1, 30))
+    daily = put(tmp_path, "d", DAILY, (5, 0, 1, 1, 0))
+    events = put(tmp_path, "e", EVENTS, (5, 0, 1, 1, 1, "x"))
+    shelf = shelf_of([users], [daily], [events], event_columns=("category",), event_types=(0,))
+    bucket, full = load_bucket(shelf, keys), load_bucket(shelf, ALL)
+    assert bucket.events is not None
+    assert full.events is not None
+    assert (bucket.users.height, bucket.daily.height, bucket.events.height) == (0, 0, 0)
+    assert (bucket.users.schema, bucket.daily.schema) == (full.users.schema, full.daily.schema)
+    assert bucket.events.schema == full.events.schema
 
 
-def test_order_and_split_of_rows_change_nothing_but_the_order_of_events(tmp_path: Path) -> None:
-    random = Random(2)
-    rows = [row(random.randrange(6), 0, random.randrange(9), i, random.choice([None, 1, 2])) for i in range(60)]
-    rows = [(key, 100 - int(str(key)), *others) for key, _, *others in rows]
-    whole = load([part(tmp_path, rows)])
-    random.shuffle(rows)
-    cut = load([part(tmp_path, rows[:20], "a"), part(tmp_path, rows[20:], "b")])
-    assert_frame_equal(cut.users, whole.users)
-    assert_frame_equal(cut.events, whole.events, check_row_order=False)
-    assert (cut.duplicates, cut.lines) == (whole.duplicates, whole.lines)
+def test_buckets_together_are_the_whole(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    ids = {rng.randrange(KEYS): number for number in range(50)}
+    users = put(tmp_path, "u", USERS, *[(key, 1, number) for key, number in ids.items()])
+    rows = [(rng.choice(list(ids)), rng.randrange(2), rng.randrange(9), 1, rng.randrange(99)) for _ in range(300)]
+    files = [put(tmp_path, str(part), DAILY, *rows[part::3]) for part in range(3)]
+    shelf = shelf_of([users], files, codes=(1, 0))
+
+    def named(bucket: Bucket) -> pl.DataFrame:
+        return bucket.daily.with_columns(bucket.users["user_id"].gather(bucket.daily["user"]).alias("user"))
+
+    whole = named(load_bucket(shelf, ALL))
+    parts = pl.concat([named(load_bucket(shelf, keys)) for keys in key_ranges(8)])
+    assert whole.height == 300
+    assert_frame_equal(parts.sort(pl.all()), whole.sort(pl.all()))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from engine.events.ingest import IngestRecord, TypeCount
+from engine.events.record import IngestRecord, TypeCount
 from engine.stages.accounting import ingest_counts
 
 

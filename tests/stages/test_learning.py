@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -17,9 +18,9 @@ from engine.config import Clusters, Config, Rfm, Target
 from engine.errors import DataError
 from engine.execution.local import LocalExecutor
 from engine.features.spec import FeatureSpec
-from engine.features.windows import day_number, midnight_us
+from engine.features.windows import day_number
 from engine.pipeline import fit_run
-from engine.rollups.bucket import KEYS, key_ranges
+from engine.rollups.ranges import KEYS, key_ranges
 from engine.stages.learning import (
     ClustersTask,
     MatrixRecord,
@@ -57,18 +58,16 @@ def log() -> list[Event]:
 
 def matrices(events: list[Event], folder: Path, *, buckets: int = 1, spec: FeatureSpec = SPEC) -> list[MatrixRecord]:
     folder.mkdir(exist_ok=True)
-    part = ingested(events, spec, folder)
+    shelf = replace(ingested(events, spec, folder, (BUYS, BIG)), end_day=day_number(DAY))
     day = day_number(DAY)
     return [
         build_matrices(
             MatrixTask(
                 bucket=index,
                 keys=keys,
-                parts=(part,),
+                shelf=shelf,
                 contacts=None,
                 contact_columns=(),
-                line_sources=frozenset(),
-                as_of_us=midnight_us(DAY, spec.timezone),
                 as_of_day=day,
                 anchors=(day - 60, day - 40, day - 30, day - 20, day - 10),
                 spec=spec,
@@ -104,7 +103,7 @@ def test_rows_at_an_anchor_are_its_features_and_the_labels_after_it(
     records = matrices(log, tmp_path)
     frame = at_anchor(records, days_before)
     anchor = DAY - timedelta(days=days_before)
-    features = features_at(bucket_of(str(tmp_path / "part.parquet"), anchor, SPEC), anchor, SPEC)
+    features = features_at(bucket_of(ingested(log, SPEC, tmp_path), anchor), anchor, SPEC)
     assert_frame_equal(frame.select(features.columns), features, check_exact=True)
     assert frame["anchor"].unique().to_list() == [anchor]
     # Two training anchors and the validation anchor of each target.
@@ -159,11 +158,11 @@ def test_the_number_of_buckets_changes_no_row(log: list[Event], tmp_path: Path) 
 def test_a_second_attempt_puts_whole_files_in_place_of_the_first_ones(log: list[Event], tmp_path: Path) -> None:
     folder = tmp_path / "work"
     matrices(log, folder)
-    before = files(folder)
+    before = {path: path.read_bytes() for path in folder.glob("*-*.parquet")}
     opened = [(path, path.open("rb")) for path in sorted(folder.glob("*-*.parquet"))]
     assert len(opened) == 6
     matrices(log, folder)
-    assert files(folder) == before
+    assert {path: path.read_bytes() for path in folder.glob("*-*.parquet")} == before
     for path, handle in opened:
         # Whoever reads the first file keeps it.
         assert os.fstat(handle.fileno()).st_ino != path.stat().st_ino

@@ -9,10 +9,11 @@ import pytest
 
 from engine.config import Config
 from engine.errors import ConfigError
-from engine.events.ingest import IngestRecord
+from engine.events.record import IngestRecord
 from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
-from engine.rollups.bucket import key_ranges
+from engine.rollups.bucket import Shelf
+from engine.rollups.ranges import key_ranges
 from engine.stages.learning import ClustersTask, MatrixRecord, ScalesTask, TargetTask
 from engine.stages.learning_plan import (
     categories,
@@ -175,8 +176,11 @@ def test_names_that_fit_pass() -> None:
     check_columns(config, SPEC, dict.fromkeys(("city", "cluster", "propensity_buys", "Label"), pl.String()))
 
 
+SHELF = Shelf(("users",), ("daily",), (), (), (0,), (), DAY)
+
+
 def prepared(first_day: int | None) -> Prepared:
-    return Prepared(("part",), None, tuple(key_ranges(2)), IngestRecord(first_day=first_day), SPEC.type_names, 5)
+    return Prepared(SHELF, (), None, tuple(key_ranges(2)), IngestRecord(first_day=first_day), SPEC.type_names)
 
 
 @pytest.mark.parametrize(
@@ -191,12 +195,12 @@ def test_anchors_without_a_day_of_history_are_left_out(days_of_history: int, exp
     assert [task.keys for task in tasks] == key_ranges(2)
     for task in tasks:
         assert task.anchors == tuple(DAY - days for days in expected)
-        assert (task.as_of_day, task.as_of_us, task.contact_columns) == (DAY, 5, ("age",))
+        assert (task.as_of_day, task.shelf, task.contact_columns) == (DAY, SHELF, ("age",))
 
 
 def record(bucket: int, anchors: tuple[int, ...]) -> MatrixRecord:
     rows = tuple((DAY - days, f"{days}-{bucket}", 10 * days + bucket) for days in anchors)
-    return MatrixRecord(7, 0, 0, 0, 0, 0, f"current-{bucket}", rows)
+    return MatrixRecord(7, 0, 0, f"current-{bucket}", rows)
 
 
 def test_every_model_gets_the_files_of_its_anchors() -> None:

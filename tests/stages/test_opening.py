@@ -8,8 +8,8 @@ import pytest
 
 from engine.config_file import config_hash
 from engine.errors import ConfigError, IntegrityError
+from engine.stages.input import input_fingerprint
 from engine.stages.opening import check_names, check_unchanged, open_run
-from engine.stages.preparation import input_fingerprint
 from tests.samples import TOML, configuration, mail, shop, write_files, write_sample
 
 
@@ -23,7 +23,7 @@ def test_what_a_run_starts_from(file: Path) -> None:
     opened = open_run(config)
     assert opened.config == config
     assert {name: str(dtype) for name, dtype in opened.contacts.items()} == {"region": "String"}
-    assert opened.given.rows == shop(5).height + mail(5).height
+    assert opened.given.rows(config) == shop(5).height + mail(5).height
     assert opened.fingerprints == {"config": config_hash(config), "input": input_fingerprint(config, opened.given)}
     assert sorted(path.relative_to(file.parent).as_posix() for path in opened.stamps) == [
         "contacts.parquet",

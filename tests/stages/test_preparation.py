@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,58 +12,64 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Checks, Config, Contacts, Events, Execution, Sql
+from engine.config import Checks, Config, Contacts, Events, Exclude, Execution, Sql
 from engine.errors import ConfigError, DataError, IntegrityError
+from engine.events import keys
+from engine.events.checks import rows_read
 from engine.events.files import find_files
-from engine.events.probe import Footer
+from engine.events.ingest import Piece
 from engine.execution.local import LocalExecutor
 from engine.pipeline import check_run
 from engine.rollups.bucket import load_bucket
-from engine.stages.preparation import (
-    Input,
-    Prepared,
-    count_rows,
-    input_fingerprint,
-    line_sources,
-    open_input,
-    prepare,
-    rows_read,
-)
+from engine.rollups.rolling import Found
+from engine.rollups.units import source_file, units_of
+from engine.rollups.update import Wanted, find_units
+from engine.stages import input as input_module
+from engine.stages import preparation
+from engine.stages.input import Input, input_fingerprint, open_input
+from engine.stages.preparation import Prepared, count_rows, prepare
 from tests.events.logs import AS_OF, NOON, config, log, source, write
 
 HERE = LocalExecutor("local", 1)
 ALL = {"event_id": "id", "amount": "amount"}
 
 
+def with_pieces(found: Found) -> Found:
+    pieces = []
+    for file in found.unit.files:
+        rows = pl.scan_parquet(file.path, glob=False).select(pl.len()).collect().item()
+        pieces.append(Piece(found.unit.source, file.path, 0, rows, (file.size, file.modified_ns)))
+    return replace(found, pieces=tuple(pieces), user_dtype="Int64")
+
+
 def opened(settings_: Config) -> Input:
     """What `open_input` finds, without the process it starts."""
-    files = [(n, file) for n, one in enumerate(settings_.sources) for file in find_files(one.name, one.path)]
-    rows = [pl.scan_parquet(file, glob=False).select(pl.len()).collect().item() for _, file in files]
-    footers = [(n, Footer(file, rows=count)) for (n, file), count in zip(files, rows, strict=True)]
-    return Input(tuple(footers), "Int64")
+    units = []
+    for position, one in enumerate(settings_.sources):
+        files = [source_file(file) for file in find_files(one.name, one.path)]
+        units += units_of(position, files, apart=one.columns.event_id is None)
+    return Input(tuple(map(with_pieces, find_units(settings_, units))), {}, "Int64")
 
 
 def prepared(settings_: Config, work: Path, **fields: Any) -> Prepared:
     work.mkdir(exist_ok=True)
+    settings_ = settings_.model_copy(update={"out": str(work.with_name(f"out of {work.name}"))})
     return prepare(settings_, opened(settings_), AS_OF, work=work, executor=HERE, progress=None, **fields)
 
 
-def after_merge(settings_: Config, ready: Prepared) -> tuple[Counter[str], list[tuple[object, ...]]]:
-    """What became of the rows that passed, over all buckets, and the events that are kept."""
-    counts: Counter[str] = Counter()
-    events: list[tuple[object, ...]] = []
-    for keys in ready.buckets:
-        bucket = load_bucket(ready.parts, keys, line_sources(settings_), ready.as_of_us)
-        counts.update(
-            kept=bucket.events.height,
-            duplicate=bucket.duplicates,
-            merged=bucket.lines,
-            after_as_of=bucket.after_as_of,
-            users=bucket.users.height,
-        )
-        ids = bucket.users["user_id"].gather(bucket.events["user"]).alias("id")
-        events += bucket.events.select(ids, "type", "time", "amount").rows()
-    return counts, sorted(events, key=repr)
+def stored(ready: Prepared) -> list[tuple[object, ...]]:
+    """What the rollups of a run have in all buckets: user id, type, day, events, amount."""
+    rows: list[tuple[object, ...]] = []
+    for portion in ready.buckets:
+        bucket = load_bucket(ready.shelf, portion)
+        ids = bucket.users["user_id"].gather(bucket.daily["user"]).alias("id")
+        sums = bucket.daily.select(ids, "type", "day", "events", "amount_minor")
+        rows += sums.group_by("id", "type", "day").agg(pl.col("events").sum(), pl.col("amount_minor").sum()).rows()
+    return sorted(rows)
+
+
+def day_of(moment: datetime) -> int:
+    return int(moment.timestamp()) // 86_400
 
 
 # --- opening
@@ -74,13 +79,35 @@ def test_open_input(tmp_path: Path) -> None:
     write(log((1, "a", NOON), (2, "a", NOON)), tmp_path / "shop" / "x.parquet")
     write(log().clear(), tmp_path / "shop" / "y.parquet")
     write(log((1, "b", NOON)), tmp_path / "mail" / "z.parquet")
-    given_ = open_input(config(source(tmp_path / "shop", "shop"), source(tmp_path / "mail", "mail")))
-    assert [(index, footer.file.name, footer.rows) for index, footer in given_.footers] == [
+    both = config(source(tmp_path / "shop", "shop"), source(tmp_path / "mail", "mail"))
+    given_ = open_input(both)
+    assert [(piece.source, Path(piece.file).name, piece.rows) for item in given_.units for piece in item.pieces] == [
         (0, "x.parquet", 2),
         (0, "y.parquet", 0),
         (1, "z.parquet", 1),
     ]
-    assert (given_.rows, given_.user_dtype) == (3, "Int64")
+    assert (given_.rows(both), given_.user_dtype) == (3, "Int64")
+
+
+def test_what_the_store_has_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "log"
+    write(log((1, "a", NOON)), folder / "2026-01-01.parquet")
+    changed = write(log((1, "a", NOON)), folder / "2026-01-02.parquet")
+    one = config(source(folder), out=str(tmp_path / "out of work"))
+    prepared(one, tmp_path / "work")
+    write(log((2, "a", NOON), (3, "b", NOON)), changed)
+    new = write(log((4, "c", NOON)), folder / "2026-01-03.parquet")
+    asked: list[Path] = []
+    read_footers = input_module.read_footers
+    monkeypatch.setattr(input_module, "read_footers", lambda files: asked.extend(files) or read_footers(files))
+    given_ = open_input(one)
+    assert asked == [changed, new]
+    assert [len(item.pieces) for item in given_.units] == [0, 1, 1]
+    assert (given_.rows(one), given_.user_dtype) == (4, "Int64")
+    assert preparation.types_in_use(one, given_, AS_OF, HERE, None) == ("a", "b", "c")
+    del asked[:]
+    assert all(item.pieces for item in open_input(one, cache=tmp_path / "cache").units)
+    assert len(asked) == 3
 
 
 def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -188,14 +215,14 @@ def test_a_log_without_events(tmp_path: Path, frame: pl.DataFrame, fields: dict[
             run()
         assert caught.value.code == "events-empty"
         assert what in caught.value.message
+    assert not (tmp_path / "out of work" / "_rollups").exists()
 
 
 def test_one_user_with_one_event(tmp_path: Path) -> None:
     single = config(source(write(log((1, "a", NOON, None, 3.0)), tmp_path / "log.parquet"), columns=ALL))
     ready = prepared(single, tmp_path / "work")
-    counts, events = after_merge(single, ready)
-    assert (ready.ingested.passed, ready.types, counts["users"]) == (1, ("a",), 1)
-    assert events == [(1, 0, int(NOON.timestamp()) * 10**6, 300)]
+    assert (ready.ingested.passed, ready.types) == (1, ("a",))
+    assert stored(ready) == [(1, 0, day_of(NOON), 1, 300)]
 
 
 def test_an_event_is_kept_once_across_files_and_tasks(tmp_path: Path) -> None:
@@ -204,10 +231,9 @@ def test_an_event_is_kept_once_across_files_and_tasks(tmp_path: Path) -> None:
         write(log(*rows, *rows[:5]), tmp_path / "log" / f"{number}.parquet")
     twice = config(source(tmp_path / "log", columns=ALL), execution=Execution(rows_per_task=7))
     ready = prepared(twice, tmp_path / "work")
-    counts, events = after_merge(twice, ready)
-    assert len(ready.parts) == 11
     assert len(ready.buckets) == 16
-    assert (counts["kept"], counts["duplicate"], len(events)) == (20, 55, 20)
+    assert (ready.ingested.kept, ready.ingested.duplicates) == (20, 55)
+    assert stored(ready) == [(user, 0, day_of(NOON), 1, 100) for user in range(20)]
 
 
 def test_orders_whose_lines_lie_in_several_files(tmp_path: Path) -> None:
@@ -219,23 +245,24 @@ def test_orders_whose_lines_lie_in_several_files(tmp_path: Path) -> None:
     lines = source("x", columns=ALL, same_id="lines").model_copy(update={"path": paths})
     orders = config(lines, execution=Execution(rows_per_task=2))
     ready = prepared(orders, tmp_path / "work")
-    counts, events = after_merge(orders, ready)
     # An order belongs to the time of its first line; its other lines count even when they came later.
-    assert {user for user, *_ in events} == {1}
-    assert sorted((amount for *_, amount in events), key=repr) == [-100, 750, None]
-    assert (counts["kept"], counts["merged"], counts["after_as_of"]) == (3, 4, 2)
+    assert stored(ready) == [(1, 0, day_of(NOON), 2, -100), (1, 0, day_of(last), 1, 750)]
+    assert (ready.ingested.kept, ready.ingested.lines, ready.ingested.after_as_of) == (3, 3, 3)
 
 
 def test_ids_that_share_a_key_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def collide(expression: pl.Expr) -> pl.Expr:
-        return pl.when(expression.is_not_null()).then(pl.lit(7, pl.UInt64))
+    stable_hash = keys.stable_hash
 
-    monkeypatch.setattr("engine.events.ingest.stable_hash", collide)
+    def collide(expression: pl.Expr) -> pl.Expr:
+        salted = expression.cast(pl.String).str.contains("\x1f", literal=True)
+        return pl.when(salted).then(stable_hash(expression)).otherwise(pl.lit(7, pl.UInt64))
+
+    monkeypatch.setattr(keys, "stable_hash", collide)
     rows = [(user, "a", NOON, "same", float(user)) for user in (5, 3, 9)]
     shared = config(source(write(log(*rows, *rows), tmp_path / "log.parquet"), columns=ALL))
-    counts, events = after_merge(shared, prepared(shared, tmp_path / "work"))
-    assert (counts["users"], counts["duplicate"]) == (3, 3)
-    assert [(user, amount) for user, _, _, amount in events] == [(3, 300), (5, 500), (9, 900)]
+    ready = prepared(shared, tmp_path / "work")
+    assert ready.ingested.duplicates == 3
+    assert stored(ready) == [(user, 0, day_of(NOON), 1, 100 * user) for user in (3, 5, 9)]
 
 
 def test_as_of_is_midnight_of_the_configured_zone(tmp_path: Path) -> None:
@@ -247,16 +274,29 @@ def test_as_of_is_midnight_of_the_configured_zone(tmp_path: Path) -> None:
     assert prepared(utc, tmp_path / "work").ingested.after_as_of == 0
 
 
-def test_extras_and_rejects(tmp_path: Path) -> None:
+def test_single_events_and_rejects(tmp_path: Path) -> None:
     file = write(log((1, "a", NOON, "x"), (None, "a", NOON, "y")), tmp_path / "log.parquet")
     loose = config(source(file, columns={"category": "id"}), checks=Checks(max_reject_share=0.5))
-    work = tmp_path / "work" / "score-2026-02-01-abc"
-    work.mkdir(parents=True)
-    ready = prepared(loose, work, extras=("category",), rejects=work / "rejects")
-    assert pl.read_parquet(ready.parts[0])["category"].to_list() == ["x"]
-    [rejects] = ready.ingested.reject_files
+    work = tmp_path / "score-2026-02-01-abc"
+    work.mkdir()
+    ready = prepared(loose, work, wanted=Wanted((), ("a",), ("category",)), rejects=work / "rejects")
+    events = load_bucket(ready.shelf, ready.buckets[0]).events
+    assert events is not None
+    assert events.select("user", "type", "n", "category").rows() == [(0, 0, 1, "x")]
+    [rejects] = ready.rejects
     assert rejects.path.startswith("rejects/part-00000-abc-")
-    assert (work / rejects.path).is_file()
+    assert pl.read_parquet(work / rejects.path)["rule"].to_list() == ["user_id_missing"]
+    # The rejects of days that are not read again are published, too.
+    (work / rejects.path).unlink()
+    again = prepared(loose, work, wanted=Wanted((), ("a",), ("category",)), rejects=work / "rejects")
+    assert (again.rolled, again.rejects) == ((0, 0), (rejects,))
+
+
+def test_users_who_are_excluded_are_counted_apart(tmp_path: Path) -> None:
+    file = write(log((1, "a", NOON), (2, "a", NOON), (2, "b", NOON)), tmp_path / "log.parquet")
+    ready = prepared(config(source(file), exclude=Exclude(user_ids=(2,))), tmp_path / "work")
+    assert (ready.ingested.excluded, ready.ingested.kept) == (2, 1)
+    assert [user for user, *_ in stored(ready)] == [1]
 
 
 @pytest.mark.parametrize("same_id", ["duplicate", "lines"])
@@ -309,7 +349,7 @@ def test_types_of_the_bundle_that_the_log_lacks(tmp_path: Path) -> None:
 def test_a_file_that_changes_after_it_was_opened(tmp_path: Path, change: Any, types: tuple[str, ...]) -> None:
     write(log((1, "a", NOON)), tmp_path / "log" / "0.parquet")
     file = write(log(*[(user, "a", NOON) for user in range(5)]), tmp_path / "log" / "1.parquet")
-    one = config(source(tmp_path / "log"), events=Events(types=types))
+    one = config(source(tmp_path / "log"), events=Events(types=types), out=str(tmp_path / "out"))
     given_ = open_input(one)
     change(file)
     (tmp_path / "work").mkdir()
@@ -372,7 +412,7 @@ def test_every_row_is_accounted_for_in_any_order_and_portions(
     folder = tmp_path_factory.mktemp("rows")
     shop = [(1, "a", NOON, None, 1.0), (1, "b", NOON, None, 1.0), *shop]
 
-    def run(name: str, rows: tuple[list[Any], list[Any]], rows_per_task: int) -> tuple[Counter[str], list[Any]]:
+    def run(name: str, rows: tuple[list[Any], list[Any]], rows_per_task: int) -> tuple[dict[str, int], list[Any]]:
         files = [write(log(*one), folder / name / f"{number}.parquet") for number, one in enumerate(rows)]
         both = config(
             source(files[0], "shop", ALL, where="type IS NULL OR type <> 'b' OR amount IS NOT NULL"),
@@ -381,18 +421,23 @@ def test_every_row_is_accounted_for_in_any_order_and_portions(
             checks=Checks(max_reject_share=1),
             execution=Execution(rows_per_task=rows_per_task),
         )
-        given_ = opened(both)
-        ready = prepare(both, given_, AS_OF, work=folder / name, executor=HERE, progress=None)
-        counts, events = after_merge(both, ready)
-        total = ready.ingested
-        assert rows_read(total) == len(rows[0]) + len(rows[1])
-        del counts["users"]
-        counts.update(after_as_of=total.after_as_of, left_out=total.left_out, rejected=sum(total.rejected.values()))
-        assert rows_read(total) == counts.total()
-        assert counts["kept"] == len(events)
-        counted, _ = count_rows(both, given_, AS_OF, executor=HERE, progress=None)
-        assert counted == replace(total, reject_files=())
-        return counts, events
+        ready = prepared(both, folder / name)
+        total, rollups = ready.ingested, stored(ready)
+        counts = {
+            "kept": total.kept,
+            "duplicate": total.duplicates,
+            "merged": total.lines,
+            "after_as_of": total.after_as_of,
+            "left_out": total.left_out,
+            "rejected": sum(total.rejected.values()),
+        }
+        assert rows_read(total) == len(rows[0]) + len(rows[1]) == sum(counts.values())
+        assert sum(events for _, _, _, events, _ in rollups) == counts["kept"]
+        counted, _ = count_rows(both, opened(both), AS_OF, executor=HERE, progress=None)
+        assert (counted.read, counted.rejected) == (total.read, total.rejected)
+        # An order belongs to the day of its first line, a row to its own.
+        assert counted.left_out + counted.after_as_of + counted.passed == rows_read(total) - counts["rejected"]
+        return counts, rollups
 
     first = run("one", (shop, mail), portion)
     shuffled = rng.sample(shop, len(shop)), mail[::-1]

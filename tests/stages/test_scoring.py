@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,9 +14,11 @@ from engine.bundle import Bundle, load_bundle
 from engine.errors import DataError, IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.features.catalogue import catalogue
+from engine.features.windows import day_number
 from engine.pipeline import fit_run, score_run
 from engine.record import RunRecord
-from engine.rollups.bucket import KEYS, KeyRange
+from engine.rollups.bucket import Shelf
+from engine.rollups.ranges import KEYS, KeyRange
 from engine.stages.schemas import bundle_schema, segment_columns
 from engine.stages.scoring import (
     ScoreTask,
@@ -181,15 +182,13 @@ def test_propensities_are_probabilities(out: Path) -> None:
     assert found.n_unique() > 5
 
 
-def task_of(bundle: str, keys: KeyRange, part: Path, staging: Path) -> ScoreTask:
+def task_of(bundle: str, keys: KeyRange, shelf: Shelf, folder: Path, staging: Path) -> ScoreTask:
     return ScoreTask(
         bucket=0,
         keys=keys,
-        parts=(str(part),),
-        contacts=str(part.with_name("contacts.parquet")),
-        line_sources=frozenset(),
+        shelf=shelf,
+        contacts=str(folder / "contacts.parquet"),
         as_of=AS_OF,
-        as_of_us=2**62,
         mark="m",
         bundle=bundle,
         segments=(),
@@ -200,43 +199,36 @@ def task_of(bundle: str, keys: KeyRange, part: Path, staging: Path) -> ScoreTask
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Path:
-    """Three users with one purchase, in the lower half of the keys."""
-    file = tmp_path / "part.parquet"
-    day = (AS_OF - timedelta(days=3) - date(1970, 1, 1)).days
-    pl.DataFrame(
-        [(key, 100 + key, 0, 0, day, 0, None, 1_000) for key in (1, 2, 3)],
-        {
-            "user_key": pl.UInt64,
-            "user_id": pl.Int64,
-            "source": pl.UInt16,
-            "type": pl.UInt16,
-            "day": pl.Int32,
-            "time": pl.Int64,
-            "event_id": pl.UInt64,
-            "amount": pl.Int64,
-        },
-        orient="row",
-    ).write_parquet(file)
-    attributes = {"user_key": [2], "user_id": ["102"], "region": ["sud"]}
+def shelf(tmp_path: Path) -> Shelf:
+    """Three users with one event, one of them after `AS_OF`, in the lower half of the keys; contacts beside it."""
+    day = day_number(AS_OF)
+    keys = pl.Series("user_key", [1, 2, 3], pl.UInt64)
+    pl.DataFrame([keys, pl.Series("user_id", [101, 102, 103])]).write_parquet(tmp_path / "users.parquet")
+    values = {"type": [0, 0, 0], "day": [day - 3, day - 1, day], "events": [1, 1, 1], "amount_minor": [0, 0, 0]}
+    pl.DataFrame(values, {"type": pl.UInt16, "day": pl.Int32, "events": pl.Int64, "amount_minor": pl.Int64}).select(
+        keys, pl.all()
+    ).write_parquet(tmp_path / "daily.parquet")
+    attributes = {"user_key": [2, 3], "user_id": ["102", "103"], "region": ["sud", "sud"]}
     pl.DataFrame(attributes, {"user_key": pl.UInt64, "user_id": pl.String, "region": pl.String}).write_parquet(
         tmp_path / "contacts.parquet"
     )
-    return file
+    files = ((str(tmp_path / "users.parquet"),), (str(tmp_path / "daily.parquet"),), ())
+    return Shelf(*files, event_columns=(), codes=(0, 1, 2), event_types=(), end_day=day)
 
 
-def test_a_bucket_without_users_gives_no_files_and_the_same_schemas(run: RunRecord, part: Path, tmp_path: Path) -> None:
+def test_a_bucket_without_users_gives_no_files_and_the_same_schemas(
+    run: RunRecord, shelf: Shelf, tmp_path: Path
+) -> None:
     bundle = str(run.bundle)
-    full = score_bucket(task_of(bundle, KeyRange(0, KEYS // 2), part, tmp_path / "full"))
-    empty = score_bucket(task_of(bundle, KeyRange(KEYS // 2, KEYS), part, tmp_path / "empty"))
-    assert (full.users, full.contacts_matched) == (3, 1)
-    assert (empty.users, empty.contacts_matched) == (0, 0)
+    full = score_bucket(task_of(bundle, KeyRange(0, KEYS // 2), shelf, tmp_path, tmp_path / "full"))
+    empty = score_bucket(task_of(bundle, KeyRange(KEYS // 2, KEYS), shelf, tmp_path, tmp_path / "empty"))
+    assert (full.users, full.kept, full.contacts_matched) == (2, 2, 1)
+    assert (empty.users, empty.kept, empty.contacts_matched) == (0, 0, 0)
     assert empty.schemas == full.schemas
     assert empty.files == {"features": (), "scores": (), "memberships": (), "segments": ()}
     assert not (tmp_path / "empty").exists()
-    assert empty.segments == empty.events == {}
-    assert sum(file.rows for file in full.files["segments"]) == 3
-    assert full.events == {"email_open": (3, 0)}
+    assert empty.segments == {}
+    assert sum(file.rows for file in full.files["segments"]) == 2
 
 
 def test_scores_of_nobody_have_the_columns_of_scores(bundle: Bundle, out: Path) -> None:

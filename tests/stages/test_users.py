@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.events.mapping import stable_hash
-from engine.rollups.bucket import KEYS, KeyRange
-from engine.stages.users import join_contacts
+from engine.features.spec import EventType
+from engine.rollups.ranges import KEYS, KeyRange
+from engine.stages.users import HAS_CONTACT, join_contacts, kept_events
+from tests.features.specs import spec_of
 
 ALL = KeyRange(0, KEYS)
 
@@ -30,32 +33,46 @@ def contacts_of(folder: Path, rows: dict[str, str | None], keys: list[int] | Non
 @pytest.mark.parametrize("ids", [(7, 10, 9), ("7", "10", "9")])
 def test_attributes_are_found_and_the_order_of_users_is_kept(ids: tuple[int | str, ...], tmp_path: Path) -> None:
     contacts = contacts_of(tmp_path, {"10": "Évry", "9": None, "8": "Lyon"})
-    users, matched = join_contacts(users_of(*ids), contacts, ALL, ("city",))
-    assert users.columns == ["user", "user_id", "user_key", "city"]
+    users = join_contacts(users_of(*ids), contacts, ALL, ("city",))
+    assert users.columns == ["user", "user_id", "user_key", HAS_CONTACT, "city"]
     assert users["user_id"].to_list() == list(ids)
     assert users["city"].to_list() == [None, "Évry", None]
-    assert matched == 2
+    assert users[HAS_CONTACT].to_list() == [False, True, True]
 
 
 def test_ids_that_share_a_key_do_not_share_attributes(tmp_path: Path) -> None:
     contacts = contacts_of(tmp_path, {"a": "Paris", "b": "Nice"}, keys=[5, 5])
-    users, matched = join_contacts(users_of("b", "c", keys=[5, 5]), contacts, ALL, ("city",))
+    users = join_contacts(users_of("b", "c", keys=[5, 5]), contacts, ALL, ("city",))
     assert users["city"].to_list() == ["Nice", None]
-    assert matched == 1
+    assert users[HAS_CONTACT].to_list() == [True, False]
 
 
-@pytest.mark.parametrize(("file", "columns", "matched"), [(False, ("city",), 0), (True, (), 1)])
+def test_a_user_whose_key_was_changed_keeps_the_attributes(tmp_path: Path) -> None:
+    contacts = contacts_of(tmp_path, {"a": "Paris", "b": "Nice"}, keys=[5, 5])
+    users = join_contacts(users_of("b", keys=[70]), contacts, KeyRange(50, 100), ("city",))
+    assert users["city"].to_list() == ["Nice"]
+
+
+@pytest.mark.parametrize(
+    ("file", "columns", "matched"), [(False, ("city",), [False, False]), (True, (), [True, False])]
+)
 def test_without_contacts_or_attributes_users_come_back_as_they_are(
-    file: bool, columns: tuple[str, ...], matched: int, tmp_path: Path
+    file: bool, columns: tuple[str, ...], matched: list[bool], tmp_path: Path
 ) -> None:
     users = users_of(1, 2)
     contacts = contacts_of(tmp_path, {"1": "Paris"}) if file else None
-    found, count = join_contacts(users, contacts, ALL, columns)
-    assert_frame_equal(found, users)
-    assert count == matched
+    found = join_contacts(users, contacts, ALL, columns)
+    assert_frame_equal(found.drop(HAS_CONTACT), users)
+    assert found[HAS_CONTACT].to_list() == matched
 
 
 def test_contacts_of_other_ranges_are_not_read(tmp_path: Path) -> None:
     contacts = contacts_of(tmp_path, {"a": "Paris", "b": "Nice"}, keys=[5, 50])
-    users, matched = join_contacts(users_of("a", "b", keys=[5, 50]), contacts, KeyRange(0, 50), ("city",))
-    assert (users["city"].to_list(), matched) == (["Paris", None], 1)
+    users = join_contacts(users_of("a", "c", keys=[5, 6]), contacts, KeyRange(0, 50), ("city",))
+    assert (users["city"].to_list(), users[HAS_CONTACT].to_list()) == (["Paris", None], [True, False])
+
+
+def test_events_of_derived_types_and_conditions_are_not_counted_again() -> None:
+    types = (EventType("a", "a", False), EventType("b", "b", False), EventType("c", "c", False, "a", "amount > 5"))
+    daily = pl.DataFrame({"type": [0, 1, 2, 3, 0], "events": [1, 10, 100, 1000, 5]})
+    assert kept_events(daily, replace(spec_of(), types=types)) == 16

@@ -1,0 +1,268 @@
+"""Roll up units of the log: from source rows to the files of the store, in one pass.
+
+In: pieces of the source files of some units, and the ids of the units they look back to. Out: per unit a file of daily
+partials, of single events where they are wanted, of event ids and of rejected rows, and the entry that tells what is in
+them. A unit that is too large for one task is cut by rows first (`encode_part`) and by users then (`roll_range`), so
+that all rows of a user meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from engine.events.duplicates import merge_repeats
+from engine.events.ingest import Piece, Rows, code_rows, needs_whole_units, read_rows
+from engine.rollups.encode import encode, ids_before, reading_of
+from engine.rollups.index import DayCount, Entry
+from engine.rollups.partials import daily_partials, day_counts, single_events
+from engine.rollups.parts import write_part
+from engine.rollups.ranges import KeyRange
+from engine.rollups.user_ids import UserIds
+from engine.rollups.work import RollSettings, UnitWork
+from engine.tables.durable import Compression, durable_parquet_at
+from engine.tables.manifest import FileRecord
+
+ROW_GROUP_ROWS: Final = 16_000
+"""Rows that a reader of a range of users decodes at the least; smaller groups take longer to find than to decode."""
+EXAMPLES: Final = 3
+"""Rejected rows of a unit that are kept as examples."""
+LISTED_TYPES: Final = 1_000
+"""Event types not in use that a unit counts by name; the most frequent ones."""
+
+
+@dataclass(frozen=True)
+class RollTask:
+    """Units to roll up one after the other.
+
+    Attributes:
+        settings: Of their source.
+        units: The units, by label.
+        users: Files of user ids that may be there: what they tell is not written again.
+        new_users: The file for the ids of users that are new, relative to the store.
+    """
+
+    settings: RollSettings
+    units: tuple[UnitWork, ...]
+    users: tuple[str, ...]
+    new_users: str
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """The entries of some units, and the ids of the users that were new."""
+
+    entries: tuple[Entry, ...]
+    users: tuple[FileRecord, ...] = ()
+    rows: int = 0
+
+
+def roll(task: RollTask) -> Rolled:
+    """Roll up whole units.
+
+    Raises:
+        DataError: A file that cannot be read, or whose schema does not fit the mapping.
+        IntegrityError: A file that changed since its footer was read.
+        ResourceError: The disk of the store is full or failing.
+        TransientError: Storage that does not answer.
+    """
+    settings = task.settings
+    ids: dict[str, pl.DataFrame] = {}
+    entries = []
+    users = UserIds.read(settings.store, task.users)
+    for work, rows in _read_ahead(settings, task.units):
+        encoded = encode(rows.good, settings)
+        before = ids_before(settings, work, ids)
+        name = work.ids if work.keeps_ids else None
+        finished, ids[work.ids] = _finish(
+            encoded, settings, before, settings.stem(work.unit, work.fingerprint), users, name
+        )
+        entries.append(_entry(work, settings, [rows_record(rows)], [finished]))
+    return Rolled(tuple(entries), users.write(task.new_users), sum(entry.read for entry in entries))
+
+
+def _read_ahead(settings: RollSettings, units: Sequence[UnitWork]) -> Iterator[tuple[UnitWork, Rows]]:
+    """The rows of each unit; those of the next one are read while the caller is busy with one."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = None
+        for work, following in zip(units, (*units[1:], None), strict=True):
+            rows = read_rows(reading_of(settings), work.pieces) if ahead is None else ahead.result()
+            ahead = None if following is None else reader.submit(read_rows, reading_of(settings), following.pieces)
+            yield work, rows
+
+
+# ------------------------------------------------------------------------------------------ units larger than a task
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Rows of a large unit, to be encoded into a part."""
+
+    settings: RollSettings
+    work: UnitWork
+    pieces: tuple[Piece, ...]
+    part: str
+
+
+@dataclass(frozen=True)
+class RowsRecord:
+    """What became of the rows that were read; see `Rows`."""
+
+    read: int
+    left_out: int
+    excluded: int
+    rejects: pl.DataFrame
+    unused: pl.DataFrame
+
+
+def rows_record(rows: Rows) -> RowsRecord:
+    """The counts of what was read."""
+    return RowsRecord(rows.read, rows.left_out, rows.excluded, rows.rejects, rows.unused)
+
+
+def encode_part(task: PartTask) -> RowsRecord:
+    """Read rows of a large unit into a part that is sorted by user key.
+
+    Raises:
+        TamisError: As `roll`.
+    """
+    rows = read_rows(reading_of(task.settings), task.pieces, whole=False)
+    write_part(encode(rows.good, task.settings).sort("user_key"), task.part)
+    return rows_record(rows)
+
+
+@dataclass(frozen=True)
+class RangeTask:
+    """The users of one range of keys of a large unit, to be rolled up from its parts."""
+
+    settings: RollSettings
+    work: UnitWork
+    parts: tuple[str, ...]
+    keys: KeyRange
+    index: int
+    users: tuple[str, ...]
+    new_users: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What some rows of a unit became.
+
+    Attributes:
+        files: Files of the store by grain.
+        counts: Rows by type and day.
+        users: The file with the ids of users that were new, where it was written for these rows alone.
+        unused: Rows of the event types not in use, where only now it is known which ones they are.
+    """
+
+    files: dict[str, tuple[FileRecord, ...]]
+    counts: tuple[DayCount, ...]
+    users: tuple[FileRecord, ...] = ()
+    unused: pl.DataFrame | None = None
+
+
+def roll_range(task: RangeTask) -> Finished:
+    """Roll up one range of the users of a large unit.
+
+    Raises:
+        TamisError: As `roll`.
+    """
+    settings, work = task.settings, task.work
+    rows = pl.scan_parquet(list(task.parts), glob=False, hive_partitioning=False).filter(task.keys.contains()).collect()
+    reading, unused = reading_of(settings), None
+    if needs_whole_units(reading):
+        rows, unused = code_rows(reading, rows)
+    before = ids_before(settings, work, {})
+    users = UserIds.read(settings.store, task.users)
+    stem = f"{settings.stem(work.unit, work.fingerprint)}-{task.index:05d}"
+    name = f"ids/{stem}.parquet" if work.keeps_ids else None
+    finished, _ = _finish(rows, settings, before, stem, users, name)
+    return replace(finished, users=users.write(task.new_users), unused=unused)
+
+
+def large_entry(
+    work: UnitWork, settings: RollSettings, rows: Sequence[RowsRecord], ranges: Sequence[Finished]
+) -> Entry:
+    """The entry of a large unit from what its tasks gave."""
+    return _entry(work, settings, rows, ranges)
+
+
+# ----------------------------------------------------------------------------------------------------------- finishing
+
+
+def _finish(
+    rows: pl.DataFrame,
+    settings: RollSettings,
+    before: Sequence[pl.DataFrame],
+    stem: str,
+    users: UserIds,
+    ids: str | None,
+) -> tuple[Finished, pl.DataFrame]:
+    """Write the files of some rows (the ids only where they have a name), and give their ids."""
+    merged = merge_repeats(rows.drop("user_id"), lines=settings.source.same_id == "lines", before=before)
+    partials = daily_partials(merged.events, settings)
+    daily = partials.select("user_key", "type", "day", "events", "amount_minor")
+    files: dict[str, tuple[FileRecord, ...]] = {"daily": (_store(daily, settings, f"daily/{stem}.parquet"),)}
+    single = single_events(merged, settings)
+    if single is not None:
+        files["events"] = (_store(single, settings, f"events/{stem}.parquet"),)
+    if ids is not None:
+        # Hashes do not compress.
+        files["ids"] = (_store(merged.ids, settings, ids, "uncompressed"),)
+    users.add(partials.select("user_key", "check"), rows)
+    return Finished(files, day_counts(partials, merged, settings)), merged.ids
+
+
+def _store(frame: pl.DataFrame, settings: RollSettings, name: str, compression: Compression = "lz4") -> FileRecord:
+    store = Path(settings.store)
+    return durable_parquet_at(frame, store / name, root=store, row_group_rows=ROW_GROUP_ROWS, compression=compression)
+
+
+def _entry(work: UnitWork, settings: RollSettings, rows: Sequence[RowsRecord], parts: Sequence[Finished]) -> Entry:
+    told = [*(record.unused for record in rows), *(part.unused for part in parts if part.unused is not None)]
+    unused = pl.concat(told).group_by("event_type", "day").sum()
+    largest = (
+        unused.group_by("event_type").agg(pl.col("rows").sum()).sort("rows", "event_type", descending=[True, False])
+    )
+    listed = largest.head(LISTED_TYPES)["event_type"]
+    is_listed = pl.col("event_type").is_in(listed.implode())
+    counts: dict[tuple[str, int], list[int]] = {}
+    for count in (count for part in parts for count in part.counts):
+        sums = counts.setdefault((count.event_type, count.day), [0] * 6)
+        values = (count.rows, count.kept, count.duplicates, count.lines, count.priced, count.zero)
+        counts[count.event_type, count.day] = [total + value for total, value in zip(sums, values, strict=True)]
+    for event_type, day, number in unused.filter(is_listed).select("event_type", "day", "rows").iter_rows():
+        counts[event_type, day] = [number, 0, 0, 0, 0, 0]
+    unlisted = unused.filter(~is_listed).group_by("day").agg(pl.col("rows").sum()).sort("day")
+    rejects = pl.concat([record.rejects for record in rows]).sort("file", "row")
+    files: dict[str, tuple[FileRecord, ...]] = {
+        grain: tuple(file for part in parts for file in part.files.get(grain, ()))
+        for grain in ("daily", "events", "ids")
+    }
+    if rejects.height:
+        stem = settings.stem(work.unit, work.fingerprint)
+        files["rejects"] = (_store(rejects, settings, f"rejects/{stem}.parquet"),)
+    by_rule = rejects.group_by("rule").len().sort("rule")
+    return Entry(
+        source=settings.source.name,
+        label=work.unit.label,
+        fingerprint=work.fingerprint,
+        coded=settings.coded,
+        event_types=settings.event_types,
+        event_columns=settings.event_columns,
+        sources=work.unit.files,
+        user_dtype="",
+        read=sum(record.read for record in rows),
+        left_out=sum(record.left_out for record in rows),
+        excluded=sum(record.excluded for record in rows),
+        rejected=dict(by_rule.iter_rows()),
+        examples=tuple(rejects.select("file", "row", "rule").head(EXAMPLES).iter_rows()),
+        counts=tuple(DayCount(*key, *values) for key, values in sorted(counts.items())),
+        unlisted=tuple(unlisted.iter_rows()),
+        **files,
+    )

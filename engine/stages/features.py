@@ -1,0 +1,169 @@
+"""The features of a bucket at any day, and what they need of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from engine.config import Config, Target
+from engine.features.assemble import add_families, needed
+from engine.features.bands import BandTotals, Totals
+from engine.features.build import bands_of, build_features, features_of
+from engine.features.choice import ROLES, feature_spec
+from engine.features.feature import Reads
+from engine.features.spec import FeatureSpec
+from engine.features.standing import Standing, bring_forward, from_frame, priced_types, standing_of, to_frame
+from engine.rollups.bucket import Bucket, Shelf, load_bucket, load_changes
+from engine.rollups.checkpoint import Terms
+from engine.rollups.daily import merge_daily
+from engine.rollups.index import Code
+from engine.rollups.ranges import KeyRange
+from engine.rollups.update import Wanted
+from engine.stages.users import kept_events
+from engine.tables.durable import durable_parquet_at
+from engine.tables.manifest import FileRecord
+
+_IMPLIED = frozenset({"event_type", "event_time", "time", "day", "user_id"})
+
+
+def wanted_of(spec: FeatureSpec, targets: Sequence[Target]) -> Wanted:
+    """What features and labels need of the log; the codes are those of `spec.types`, then those only targets have."""
+    codes = [Code(kind.name) if kind.of is None else Code(kind.of, kind.where) for kind in spec.types]
+    reads = needed(spec).get("events", Reads(frozenset()))
+    return Wanted(
+        codes=tuple(dict.fromkeys((*codes, *(target_code(target, spec) for target in targets)))),
+        event_types=tuple(sorted(reads.types)),
+        event_columns=tuple(sorted(reads.columns - _IMPLIED)) if reads.types else (),
+    )
+
+
+def target_positions(spec: FeatureSpec, targets: Sequence[Target]) -> tuple[int, ...]:
+    """For each target, the position of its events among the codes of `wanted_of`: a type of its own, or one of many."""
+    codes = wanted_of(spec, targets).codes
+    return tuple(codes.index(target_code(target, spec)) for target in targets)
+
+
+def target_code(target: Target, spec: FeatureSpec) -> Code:
+    """What is counted for a target: its events, under its condition and that of a derived event type."""
+    kind = spec.types[spec.type_names.index(target.event)]
+    conditions = [condition for condition in (kind.where, target.where) if condition is not None]
+    where = " AND ".join(f"({condition})" for condition in conditions) if len(conditions) > 1 else None
+    return Code(kind.of or kind.name, where or next(iter(conditions), None))
+
+
+def provisional_wants(config: Config, types: Sequence[str], attributes: Collection[str]) -> Wanted:
+    """What a fit will need, before it is known which event types the log has and which of them have amounts.
+
+    Roles that are not among `types` are left out here: that they are missing is told once the log was read.
+    """
+    known = {*types, *(entry.name for entry in config.features.events)}
+    roles = {role: None for role in ROLES if getattr(config.events, role) not in known}
+    likely = config.model_copy(update={"events": config.events.model_copy(update=roles)})
+    spec = feature_spec(likely, types, frozenset(types), attributes)
+    return wanted_of(spec, [target for target in config.targets if target.event in spec.type_names])
+
+
+def terms_of(spec: FeatureSpec, codes: Sequence[int], buckets: int) -> Terms:
+    """What the totals of a specification are about.
+
+    Args:
+        spec: The features.
+        codes: Code in the store of each event type, and perhaps of more.
+        buckets: Number of ranges that the users are cut into.
+    """
+    windows = bands_of(0, 0, spec).windows
+    return Terms(windows, tuple(codes[: len(spec.types)]), priced_types(spec), spec.code(spec.purchase), buckets)
+
+
+@dataclass(frozen=True)
+class BucketFeatures:
+    """The features of a bucket as of the day of the run.
+
+    Attributes:
+        users: `user` (number), `user_key`, `user_id`; sorted by id.
+        features: `user`, the columns of the catalogue and, with a purchase type, `rfm_monetary_minor`.
+        kept: Events of these users.
+        standing: The table of totals that was kept.
+    """
+
+    users: pl.DataFrame
+    features: pl.DataFrame
+    kept: int
+    standing: FileRecord | None = None
+
+
+def load_features(shelf: Shelf, keys: KeyRange, number: int, spec: FeatureSpec) -> BucketFeatures:
+    """The features of one bucket as of `shelf.end_day`, from all rows or from what has changed.
+
+    Raises:
+        IntegrityError: As `load_bucket`.
+        ResourceError: The disk of the store is full or failing.
+    """
+    day, forward = shelf.end_day, shelf.forward
+    if forward is None:
+        bucket = load_bucket(shelf, keys)
+        rows = bucket_rows(bucket, spec)
+        return BucketFeatures(
+            bucket.users.with_row_index("user"), features_at(rows, day, spec), kept_events(bucket.daily, spec)
+        )
+    totals: Totals
+    if forward.then is None:
+        bucket = load_bucket(shelf, keys)
+        users, bands = bucket.users, bands_of(day, bucket.users.height, spec)
+        daily = bucket.daily.filter(pl.col("type") < len(spec.types))
+        totals = BandTotals(daily, bands, len(spec.types))
+    else:
+        changes = load_changes(shelf, forward, keys, number)
+        users, bands = changes.users, bands_of(day, changes.users.height, spec)
+        before = bands_of(forward.then, users.height, spec)
+        then = from_frame(changes.totals, users["user_key"], before, len(spec.types), forward.terms.priced)
+        totals = bring_forward(then, day, changes.was, changes.now, forward.terms.purchase)
+    own = [code for code, kind in enumerate(spec.types) if kind.of is None]
+    kept = sum(int(totals.events(code)[:, -1].sum()) for code in own)
+    features = features_of(totals, bands, spec)
+    standing = None
+    if forward.keep is not None:
+        kept_totals = totals if isinstance(totals, Standing) else standing_of(totals, bands, spec)
+        path = Path(f"{forward.keep}-{number:05d}.parquet")
+        table = to_frame(kept_totals, users["user_key"])
+        standing = durable_parquet_at(table, path, root=path.parents[1], compression="lz4")
+    return BucketFeatures(users.with_row_index("user"), features, kept, standing)
+
+
+@dataclass(frozen=True)
+class BucketRows:
+    """The rows of a bucket, ready for the features at several days.
+
+    Attributes:
+        users: Number of users.
+        daily: Partials of the types of the specification; what users did on a day may be in several rows.
+        merged: The same with one row per user, type and day; None when no family reads them.
+        events: Single events; None when no family reads them.
+    """
+
+    users: int
+    daily: pl.DataFrame
+    merged: pl.DataFrame | None
+    events: pl.DataFrame | None
+
+
+def bucket_rows(bucket: Bucket, spec: FeatureSpec) -> BucketRows:
+    """The rows that features of a specification are made of."""
+    daily = bucket.daily.filter(pl.col("type") < len(spec.types))
+    merged = merge_daily(daily) if "daily" in needed(spec) else None
+    return BucketRows(bucket.users.height, daily, merged, bucket.events)
+
+
+def features_at(rows: BucketRows, day: int, spec: FeatureSpec) -> pl.DataFrame:
+    """The features of the users with an event before `day` (days since 1970-01-01).
+
+    Returns:
+        `user`, the columns of the catalogue in its order and, with a purchase type, `rfm_monetary_minor`.
+    """
+    core = build_features(rows.daily, rows.users, day, spec)
+    if not spec.families:
+        return core
+    return add_families(core, {"daily": rows.merged, "events": rows.events}, day, spec)
