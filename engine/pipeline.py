@@ -291,7 +291,7 @@ def features_run(
                 FeatureTask(index, keys, shelf, spec, str(folder), run_mark(run_id), part, accounts)
                 for index, keys in enumerate(prepared.buckets)
             ]
-            buckets = executor.map(write_features, tasks, on_done=track(progress, "features", len(tasks)))
+            buckets = executor.map(write_features, tasks, on_done=track(progress, "features", len(tasks)), small=True)
             reconcile(prepared, buckets)
             check_unchanged(opened)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], Path(config.out))

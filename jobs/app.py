@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NoReturn
@@ -124,4 +125,6 @@ app.add_typer(rollup_app, name="rollup", rich_help_panel="Inspect")
 
 def main() -> None:
     """Run the command that the process was started with."""
+    # Read when Polars loads: freed memory is kept for the next frame for some seconds, and not given back at once.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:2000,muzzy_decay_ms:2000")
     app()

@@ -135,11 +135,7 @@ _NOTHING: dict[str, object] = {name: [] for name in ("windows", "weights", "type
         ({"versions": {}}, "bundle-damaged", "KeyError"),
         ({"as_of": "someday"}, "bundle-damaged", "ValueError"),
         ({"spec": {}}, "bundle-damaged", "KeyError"),
-        (
-            {"spec": dict.fromkeys(("windows", "weights", "types", "families", "columns"), []) | {"more": 1}},
-            "bundle-damaged",
-            "TypeError",
-        ),
+        ({"spec": {**_NOTHING, "more": 1}}, "bundle-damaged", "TypeError"),
         ({"rfm_edges": {"recency": 1}}, "bundle-rfm-edges", "recency"),
         ({"targets": ["sells"]}, "bundle-damaged", "FileNotFoundError"),
     ],

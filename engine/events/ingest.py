@@ -211,6 +211,7 @@ def _kept(how: Reading) -> set[str]:
 
 
 _UNUSED: Final = pl.Schema({"event_type": pl.String, "day": pl.Int32, "rows": pl.Int64})
+_BROKEN: Final = "__broken"
 _MACHINE_COLUMNS: Final = ("machine", "message_id", "link")
 
 
@@ -224,23 +225,28 @@ def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
             columns |= dict.fromkeys(_MACHINE_COLUMNS)
         if how.source.columns.anonymous_id is not None:
             columns["anonymous_id"] = None
+        portion = frame.slice(piece.start, piece.rows)
         rows = (
-            frame.slice(piece.start, piece.rows)
-            .select(
+            portion.select(
                 pl.col(ROW),
                 mapping.keep.alias(KEEP),
-                mapping.reject.alias(REJECT),
+                mapping.broken.alias(_BROKEN),
                 mapping.exclude.alias(EXCLUDE),
                 *(_column(name, mapping.canonical) for name in columns),
                 mapping.canonical["event_time"].dt.epoch("us").alias("time"),
             )
-            .collect()
+            # In order, and a quarter faster than streaming for what fits into memory.
+            .collect(engine="in-memory")
         )
+        if rows[_BROKEN].any():
+            reject = portion.select(mapping.reject.alias(REJECT)).collect(engine="in-memory")[REJECT]
+        else:
+            reject = pl.repeat(0, rows.height, dtype=pl.UInt8, eager=True)
     if rows.height != piece.rows:
         raise input_changed(
             f"{owner}: {piece.file} has {rows.height} rows from row {piece.start} on; its footer promised {piece.rows}"
         )
-    return rows
+    return rows.drop(_BROKEN).with_columns(reject.alias(REJECT))
 
 
 def _column(name: str, canonical: Mapping[str, pl.Expr]) -> pl.Expr:

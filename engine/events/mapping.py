@@ -42,6 +42,8 @@ class SourceMapping:
     """Expression of each canonical column the source has."""
     reject: pl.Expr
     """UInt8: 0 for a good row, else 1 + the position in `schema.REJECT_RULES`."""
+    broken: pl.Expr
+    """Boolean: whether the row breaks any rule; takes a fifth of the time of telling which one."""
     keep: pl.Expr
     """Boolean: the source's `where`, null counts as false."""
     exclude: pl.Expr
@@ -86,10 +88,10 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
             code="events-columns",
             hint="Columns of the files: " + ", ".join(f"{name} ({dtype})" for name, dtype in list(schema.items())[:40]),
         )
-    reject = _reject_rule(canonical, raw, source)
+    reject, broken = _reject_rule(canonical, raw, source)
     canonical["event_time"] = apply_clock(source, canonical)
     user_dtype = pl.String() if _is_text(raw["user_id"][1]) else pl.Int64()
-    return SourceMapping(canonical, reject, keep, exclude, user_dtype)
+    return SourceMapping(canonical, reject, broken, keep, exclude, user_dtype)
 
 
 def _of_one_type(raw: dict[str, tuple[pl.Expr, pl.DataType]]) -> list[str]:
@@ -303,7 +305,10 @@ def stable_hash(expression: pl.Expr) -> pl.Expr:
     return hashed
 
 
-def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]], source: Source) -> pl.Expr:
+def _reject_rule(
+    canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]], source: Source
+) -> tuple[pl.Expr, pl.Expr]:
+    """`reject` and `broken` of `SourceMapping`."""
     user, type_ = canonical["user_id"], canonical["event_type"]
     time, time_dtype = raw["event_time"]
     in_range = _is_believable(time, time_dtype, source)
@@ -329,4 +334,4 @@ def _reject_rule(canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl
     for number, rule in reversed(list(enumerate(REJECT_RULES, start=1))):
         if rule.name in broken:
             code = pl.when(broken[rule.name]).then(pl.lit(number, pl.UInt8)).otherwise(code)
-    return code
+    return code, pl.any_horizontal(condition.fill_null(value=False) for condition in broken.values())

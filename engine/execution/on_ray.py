@@ -61,6 +61,7 @@ class RayExecutor:
         tasks: Sequence[T],
         *,
         on_done: Callable[[R], None] | None = None,
+        small: bool = False,  # noqa: ARG002 - Ray runs as many tasks as there are processors for
     ) -> list[R]:
         """See `engine.execution.protocol.Executor.map`."""
         remote: Any = ray.remote(_guarded).options(

@@ -28,6 +28,7 @@ class Executor(Protocol):
         tasks: Sequence[T],
         *,
         on_done: Callable[[R], None] | None = None,
+        small: bool = False,
     ) -> list[R]:
         """Results of `function` for each task, in the order of `tasks`.
 
@@ -35,6 +36,7 @@ class Executor(Protocol):
             function: A top-level function; it must give the same files and record when it is run again.
             tasks: Small picklable values (paths and settings, never data).
             on_done: Called with each result as it arrives, in any order.
+            small: Whether two tasks fit into memory where one does, so that a single process may run them side by side.
 
         Raises:
             TamisError: As the task raised it; the other tasks are cancelled.

@@ -50,10 +50,11 @@ class Bands:
             bands += days < self.as_of_day - window
         return bands
 
-    def per_window(self, sums: Ints) -> Ints:
-        """Totals per window from totals per band, along the last axis; the last one is over all days."""
-        totals: Ints = np.cumsum(sums.reshape(*sums.shape[:-1], -1, self.width), axis=-1, dtype=np.int64)
-        return totals
+
+def summed(per_band: Ints) -> Ints:
+    """Totals per window from sums per band: shape (users, bands); the last column is over all days."""
+    totals: Ints = np.cumsum(per_band, axis=1, dtype=np.int64)
+    return totals
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,14 @@ class BandTotals:
 
     def events(self, code: int) -> Ints:
         """Events of a type: shape (users, windows + 1), the last column over all days."""
-        return self._total("events", code)
+        return summed(self.per_band("events", code))
 
     def amounts(self, code: int) -> Ints:
         """Sum of the amounts of a type in minor units, as `events`."""
-        return self._total("amount_minor", code)
+        return summed(self.per_band("amount_minor", code))
 
-    def _total(self, value: str, code: int) -> Ints:
+    def per_band(self, value: str, code: int) -> Ints:
+        """Sum of `events` or `amount_minor` of a type: shape (users, bands), not summed up to windows."""
         cells = self._bands.users * self._bands.width
         portion = max(1, _CELLS // max(1, cells))
         first = code // portion * portion
@@ -124,9 +126,9 @@ class BandTotals:
             np.add.at(sums, (self._type[chosen].astype(np.int64) - first) * cells + self._cell[chosen], values[chosen])
             # One portion at a time: with many event types the tables of all would not fit.
             self._tables = {key: table for key, table in self._tables.items() if key[0] != value}
-            self._tables[value, first] = self._bands.per_window(sums.reshape(several, cells))
-        totals: Ints = self._tables[value, first][code - first]
-        return totals
+            self._tables[value, first] = sums.reshape(several, self._bands.users, self._bands.width)
+        per_band: Ints = self._tables[value, first][code - first]
+        return per_band
 
     def last_days(self) -> Ints:
         """Day of the last event: shape (types, users); `-NEVER` without one."""
@@ -148,7 +150,7 @@ class BandTotals:
         users, width = self._bands.users, self._bands.width
         user, day = distinct_days(self._user, self._day, users)
         cells = user * width + self._bands.of(day)
-        return self._bands.per_window(np.bincount(cells, minlength=users * width).astype(np.int64))
+        return summed(np.bincount(cells, minlength=users * width).reshape(users, width))
 
     def buying_days(self, code: int) -> BuyingDays:
         """The days with an event of a type, and what was spent on the first."""

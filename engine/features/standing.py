@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.features.bands import NEVER, Bands, BuyingDays, Totals, distinct_days
+from engine.features.bands import NEVER, Bands, BandTotals, BuyingDays, distinct_days, summed
 from engine.features.spec import FeatureSpec
 from engine.features.windows import Ints
 
@@ -47,13 +47,13 @@ class Standing:
 
     def events(self, code: int) -> Ints:
         """See `BandTotals`."""
-        return _summed(self.counts[code])
+        return summed(self.counts[code])
 
     def amounts(self, code: int) -> Ints:
         """See `BandTotals`; zero for types without amounts."""
         if code not in self.priced:
             return np.zeros((self.bands.users, self.bands.width), dtype=np.int64)
-        return _summed(self.money[self.priced.index(code)])
+        return summed(self.money[self.priced.index(code)])
 
     def last_days(self) -> Ints:
         """See `BandTotals`."""
@@ -65,7 +65,7 @@ class Standing:
 
     def active_days(self) -> Ints:
         """See `BandTotals`."""
-        return _summed(self.active)
+        return summed(self.active)
 
     def buying_days(self, code: int) -> BuyingDays:  # noqa: ARG002 - there is one purchase type
         """See `BandTotals`."""
@@ -81,29 +81,20 @@ def priced_types(spec: FeatureSpec) -> tuple[int, ...]:
     return tuple(code for code, kind in enumerate(spec.types) if kind.priced or code == purchase)
 
 
-def standing_of(totals: Totals, bands: Bands, spec: FeatureSpec) -> Standing:
+def standing_of(totals: BandTotals, bands: Bands, spec: FeatureSpec) -> Standing:
     """Totals in the form in which they are kept."""
     priced, code = priced_types(spec), spec.code(spec.purchase)
     nobody = np.zeros((0, bands.users, bands.width), dtype=np.int64)
     return Standing(
         bands=bands,
-        counts=np.stack([_per_band(totals.events(position)) for position in range(len(spec.types))]),
-        money=np.stack([_per_band(totals.amounts(position)) for position in priced]) if priced else nobody,
+        counts=np.stack([totals.per_band("events", position) for position in range(len(spec.types))]),
+        money=np.stack([totals.per_band("amount_minor", position) for position in priced]) if priced else nobody,
         last=totals.last_days(),
         first=totals.first_days(),
-        active=_per_band(totals.active_days()),
+        active=np.diff(totals.active_days(), axis=1, prepend=0),
         buying=None if code is None else totals.buying_days(code),
         priced=priced,
     )
-
-
-def _per_band(totals: Ints) -> Ints:
-    return np.diff(totals, axis=1, prepend=0)
-
-
-def _summed(per_band: Ints) -> Ints:
-    totals: Ints = np.cumsum(per_band, axis=1)
-    return totals
 
 
 def bring_forward(then: Standing, day: int, was: pl.DataFrame, now: pl.DataFrame, purchase: int | None) -> Standing:

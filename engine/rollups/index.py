@@ -198,6 +198,10 @@ def read_index(store: Path) -> Index:
         text = path.read_bytes()
     except FileNotFoundError:
         return Index()
+    except IsADirectoryError as error:
+        raise IntegrityError(
+            f"{path} is a folder, expected a file", code="rollup-index", hint="Take it away; the store is made anew."
+        ) from error
     try:
         index = _INDEX.validate_json(text)
     except (ValidationError, ValueError) as error:

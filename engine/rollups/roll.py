@@ -9,14 +9,14 @@ that all rows of a user meet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from engine.events.duplicates import merge_repeats
+from engine.events.duplicates import Merged, merge_repeats
 from engine.events.ingest import Piece, Rows, code_rows, needs_whole_units, read_rows
 from engine.rollups.encode import encode, ids_before, reading_of
 from engine.rollups.index import DayCount, Entry
@@ -73,17 +73,21 @@ def roll(task: RollTask) -> Rolled:
     """
     settings = task.settings
     ids: dict[str, pl.DataFrame] = {}
-    entries = []
+    entries: list[tuple[UnitWork, RowsRecord, Future[Finished]]] = []
     users = UserIds.read(settings.store, task.users)
-    for work, rows in _read_ahead(settings, task.units):
-        encoded = encode(rows.good, settings)
-        before = ids_before(settings, work, ids)
-        name = work.ids if work.keeps_ids else None
-        finished, ids[work.ids] = _finish(
-            encoded, settings, before, settings.stem(work.unit, work.fingerprint), users, name
-        )
-        entries.append(_entry(work, settings, [rows_record(rows)], [finished]))
-    return Rolled(tuple(entries), users.write(task.new_users), sum(entry.read for entry in entries))
+    with ThreadPoolExecutor(1) as writer:
+        for work, rows in _read_ahead(settings, task.units):
+            encoded = encode(rows.good, settings)
+            made = _make(encoded, settings, ids_before(settings, work, ids))
+            ids[work.ids] = made.merged.ids
+            if entries:
+                # One unit at a time is held for writing.
+                entries[-1][2].result()
+            stem = settings.stem(work.unit, work.fingerprint)
+            future = writer.submit(_write, made, settings, users, stem, work.ids if work.keeps_ids else None)
+            entries.append((work, rows_record(rows), future))
+        written = [_entry(work, settings, [record], [future.result()]) for work, record, future in entries]
+    return Rolled(tuple(written), users.write(task.new_users), sum(entry.read for entry in written))
 
 
 def _read_ahead(settings: RollSettings, units: Sequence[UnitWork]) -> Iterator[tuple[UnitWork, Rows]]:
@@ -181,7 +185,7 @@ def roll_range(task: RangeTask) -> Finished:
     users = UserIds.read(settings.store, task.users)
     stem = f"{settings.stem(work.unit, work.fingerprint)}-{task.index:05d}"
     name = f"ids/{stem}.parquet" if work.keeps_ids else None
-    finished, _ = _finish(rows, settings, before, stem, users, name)
+    finished = _write(_make(rows, settings, before), settings, users, stem, name)
     return replace(finished, users=users.write(task.new_users), unused=unused)
 
 
@@ -195,27 +199,32 @@ def large_entry(
 # ----------------------------------------------------------------------------------------------------------- finishing
 
 
-def _finish(
-    rows: pl.DataFrame,
-    settings: RollSettings,
-    before: Sequence[pl.DataFrame],
-    stem: str,
-    users: UserIds,
-    ids: str | None,
-) -> tuple[Finished, pl.DataFrame]:
-    """Write the files of some rows (the ids only where they have a name), and give their ids."""
+@dataclass(frozen=True)
+class _Made:
+    """What some rows became, to be written."""
+
+    rows: pl.DataFrame
+    merged: Merged
+    partials: pl.DataFrame
+
+
+def _make(rows: pl.DataFrame, settings: RollSettings, before: Sequence[pl.DataFrame]) -> _Made:
     merged = merge_repeats(rows.drop("user_id"), lines=settings.source.same_id == "lines", before=before)
-    partials = daily_partials(merged.events, settings)
-    daily = partials.select("user_key", "type", "day", "events", "amount_minor")
+    return _Made(rows, merged, daily_partials(merged.events, settings))
+
+
+def _write(made: _Made, settings: RollSettings, users: UserIds, stem: str, ids: str | None) -> Finished:
+    """Write the files of some rows, the ids only where they have a name, and take up the users that are new."""
+    daily = made.partials.select("user_key", "type", "day", "events", "amount_minor")
     files: dict[str, tuple[FileRecord, ...]] = {"daily": (_store(daily, settings, f"daily/{stem}.parquet"),)}
-    single = single_events(merged, settings)
+    single = single_events(made.merged, settings)
     if single is not None:
         files["events"] = (_store(single, settings, f"events/{stem}.parquet"),)
     if ids is not None:
         # Hashes do not compress.
-        files["ids"] = (_store(merged.ids, settings, ids, "uncompressed"),)
-    users.add(partials.select("user_key", "check"), rows)
-    return Finished(files, day_counts(partials, merged, settings)), merged.ids
+        files["ids"] = (_store(made.merged.ids, settings, ids, "uncompressed"),)
+    users.add(made.partials.select("user_key", "check"), made.rows)
+    return Finished(files, day_counts(made.partials, made.merged, settings))
 
 
 def _store(frame: pl.DataFrame, settings: RollSettings, name: str, compression: Compression = "lz4") -> FileRecord:
