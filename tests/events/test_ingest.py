@@ -148,6 +148,22 @@ def test_row_numbers_count_from_the_start_of_the_file(tmp_path: Path) -> None:
     assert found.rejects["row"].to_list() == [57, 7, 17, 27, 37]
 
 
+def test_rejects_of_a_file_with_many_row_groups(tmp_path: Path) -> None:
+    count = 200_000
+    frame = pl.select(
+        user=pl.when(pl.int_range(count) % 7 != 0).then(pl.int_range(count) + 1),
+        type=pl.lit("a"),
+        time=pl.lit(NOON, pl.Datetime("us", "UTC")),
+        amount=pl.int_range(count).cast(pl.Float64),
+    )
+    frame.write_parquet(tmp_path / "x.parquet", row_group_size=10_000)
+    rows = read(source(tmp_path / "x.parquet", columns={"amount": "amount"}), (0, count), columns=("amount",))
+    assert sorted(rows.rejects["row"]) == list(range(0, count, 7))
+    assert set(rows.rejects["rule"]) == {"user_id_missing"}
+    assert rows.good.height == count - rows.rejects.height
+    assert (rows.good["amount"] == (rows.good["user_id"] - 1) * 100).all()
+
+
 def test_times_at_the_ends_of_64_bits_are_rejected(tmp_path: Path) -> None:
     ends = [-(2**63), -(2**63) + 1, 2**63 - 1, 0]
     file = tmp_path / "l"
