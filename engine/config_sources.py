@@ -130,6 +130,11 @@ class Source(Section):
     same_id: Literal["duplicate", "lines"] = "duplicate"
     """Rows of one user and type that share an `event_id`: repeats, of which one is kept, or lines to be summed."""
 
+    @property
+    def look_back_days(self) -> int:
+        """How many days earlier an event may have come before; 0 for events without an id."""
+        return 0 if self.columns.event_id is None else self.dedup_days
+
     @model_validator(mode="after")
     def _lines_need_an_id(self) -> Self:
         if self.same_id == "lines" and self.columns.event_id is None:

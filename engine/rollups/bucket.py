@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.errors import IntegrityError
 from engine.rollups.checkpoint import Forward
+from engine.rollups.packed import MAX_TYPES
 from engine.rollups.ranges import KeyRange
 
 _NOT_WANTED: Final = (1 << 16) - 1
@@ -157,7 +158,7 @@ def _rows(
     columns: tuple[str, ...],
     days: pl.Series | None = None,
 ) -> pl.DataFrame:
-    table = [_NOT_WANTED] * (1 << 12)
+    table = [_NOT_WANTED] * MAX_TYPES
     for position in positions:
         table[shelf.codes[position]] = position
     scan = pl.scan_parquet(list(files), glob=False, hive_partitioning=False, extra_columns="ignore")

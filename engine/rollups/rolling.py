@@ -185,15 +185,14 @@ def _settings(rolling: Rolling, item: Found) -> RollSettings:
 
 def _work(rolling: Rolling, settings: RollSettings, item: Found, log: _Log) -> UnitWork:
     source = settings.source
-    has_ids = source.columns.event_id is not None
-    before = look_back(item.unit, log.labels[item.unit.source], source.dedup_days) if has_ids else ()
+    before = look_back(item.unit, log.labels[item.unit.source], source.look_back_days)
     return UnitWork(
         unit=item.unit,
         pieces=item.pieces,
         fingerprint=item.fingerprint,
         ids=_ids_name(settings, item),
         before=tuple(_look_back(rolling, settings, log.found[unit]) for unit in before),
-        keeps_ids=has_ids and source.dedup_days > 0,
+        keeps_ids=source.look_back_days > 0,
     )
 
 

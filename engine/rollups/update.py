@@ -82,9 +82,7 @@ def find_units(config: Config, units: Sequence[Unit]) -> tuple[Found, ...]:
     labels = by_source(units)
     found = []
     for unit in units:
-        source = config.sources[unit.source]
-        has_ids = source.columns.event_id is not None
-        before = look_back(unit, labels[unit.source], source.dedup_days) if has_ids else ()
+        before = look_back(unit, labels[unit.source], config.sources[unit.source].look_back_days)
         parts = [hashes[unit.source], unit.identity(), *(other.identity() for other in before)]
         found.append(Found(unit, hashlib.sha256("\n".join(parts).encode()).hexdigest()))
     return tuple(found)
@@ -243,8 +241,7 @@ def _before(config: Config, found: Sequence[Found]) -> dict[tuple[str, str], lis
     before: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for item in found:
         source = config.sources[item.unit.source]
-        days = source.dedup_days if source.columns.event_id is not None else 0
-        earlier = look_back(item.unit, labels[item.unit.source], days)
+        earlier = look_back(item.unit, labels[item.unit.source], source.look_back_days)
         before[source.name, item.unit.label] = [(source.name, unit.label) for unit in earlier]
     return before
 

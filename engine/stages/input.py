@@ -19,7 +19,7 @@ from engine.errors import DataError
 from engine.events.convert import convert_files
 from engine.events.exclusion import is_excluded
 from engine.events.files import find_files, hive_values, text_kind
-from engine.events.identities import identity_files
+from engine.events.identities import identity_files, read_identities
 from engine.events.ingest import Piece
 from engine.events.probe import Footer, read_footers
 from engine.events.read import Stamp, input_changed, reading, scan, source_mapping
@@ -118,8 +118,8 @@ def converted_folder(out: Path) -> Path:
 def _find(source: Source, cache: Path) -> list[SourceFile]:
     files = find_files(source.name, source.path, text=True)
     if not any(text_kind(file) for file in files):
-        return [_as_found(source, file) for file in files]
-    found = [_as_found(source, file) for file in files]
+        return [as_found(source, file) for file in files]
+    found = [as_found(source, file) for file in files]
     disk.make_folder(cache)
     # Another run may be converting the same files; once it has, they are all there.
     with FileLock(cache / ".lock"):
@@ -127,7 +127,12 @@ def _find(source: Source, cache: Path) -> list[SourceFile]:
     return [replace(file, parquet=str(parquet)) for file, parquet in zip(found, converted, strict=True)]
 
 
-def _as_found(source: Source, file: Path) -> SourceFile:
+def as_found(source: Source, file: Path) -> SourceFile:
+    """What the file system says of a file of a source.
+
+    Raises:
+        IntegrityError: It is not there any more.
+    """
     try:
         return source_file(file)
     except FileNotFoundError as error:
@@ -195,6 +200,17 @@ def input_fingerprint(config: Config, given: Input) -> str:
             status = file.stat()
             files.append((owner, str(file), status.st_size, status.st_mtime_ns))
     return hashlib.sha256("\n".join("\0".join(map(str, file)) for file in files).encode()).hexdigest()
+
+
+def read_links(config: Config, given: Input) -> pl.DataFrame | None:
+    """The links of user ids; None without an identity table.
+
+    Raises:
+        DataError: A file that cannot be read, or links that go round in circles.
+    """
+    if config.identity is None:
+        return None
+    return read_identities(config.identity, dtype_of(given.user_dtype)).links
 
 
 def side_tables(config: Config) -> list[tuple[str, str | tuple[str, ...]]]:

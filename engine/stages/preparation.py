@@ -21,7 +21,6 @@ from engine.events.checks import (
 )
 from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
 from engine.events.discover import DiscoverTask, discover_types
-from engine.events.identities import read_identities
 from engine.events.ingest import REJECT_SCHEMA, Piece, tells_machines
 from engine.events.machines import machine_type
 from engine.events.record import IngestRecord
@@ -36,7 +35,7 @@ from engine.rollups.index import Code, Entry, Index
 from engine.rollups.ranges import KeyRange, key_ranges
 from engine.rollups.totals import ingested
 from engine.rollups.update import Wanted, store_folder, update
-from engine.stages.input import Input, dtype_of, open_units, unit_name
+from engine.stages.input import Input, open_units, read_links, unit_name
 from engine.tables.durable import durable_parquet
 from engine.tables.manifest import FileRecord
 
@@ -121,7 +120,7 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
         executor=executor,
         open_unit=lambda found: open_units(config, [found])[0],
         progress=progress,
-        links=_links(config, given),
+        links=read_links(config, given),
         check=checked,
     )
     index = updated.index
@@ -144,12 +143,6 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
         rolled=(updated.rolled, updated.rows),
         damaged=updated.damaged,
     )
-
-
-def _links(config: Config, given: Input) -> pl.DataFrame | None:
-    if config.identity is None:
-        return None
-    return read_identities(config.identity, dtype_of(given.user_dtype)).links
 
 
 def _shelf(index: Index, wanted: Wanted, store: Path, end_day: int) -> Shelf:

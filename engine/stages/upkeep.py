@@ -9,8 +9,6 @@ from pathlib import Path
 from engine.config import Config
 from engine.config_file import config_hash
 from engine.events.files import find_files, text_kind
-from engine.events.identities import read_identities
-from engine.events.read import input_changed
 from engine.execution.protocol import Executor
 from engine.identity import run_identity
 from engine.progress import Progress
@@ -18,10 +16,10 @@ from engine.rollups.compare import UnitState, compare
 from engine.rollups.index import Index
 from engine.rollups.maintain import Dropped, Name, Selection, check_selection, drop, to_drop, without
 from engine.rollups.rolling import Found
-from engine.rollups.units import SourceFile, Unit, source_file, units_of
+from engine.rollups.units import SourceFile, Unit, units_of
 from engine.rollups.update import find_units, open_index, store_folder, update
 from engine.stages.features import provisional_wants
-from engine.stages.input import dtype_of, open_units, unit_name
+from engine.stages.input import as_found, open_units, read_links, unit_name
 from engine.stages.opening import open_run
 from engine.stages.preparation import types_in_use
 from engine.tables import disk
@@ -118,9 +116,6 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
     with workspace(out, run_identity("rollup", None, opened.fingerprints)) as work:
         before, problem = open_index(store)
         types = types_in_use(config, given, date.max - timedelta(days=1), executor, progress)
-        links = None
-        if config.identity is not None:
-            links = read_identities(config.identity, dtype_of(given.user_dtype)).links
         updated = update(
             config,
             given.units,
@@ -130,7 +125,7 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
             executor=executor,
             open_unit=lambda found: open_units(config, [found])[0],
             progress=progress,
-            links=links,
+            links=read_links(config, given),
             without=lambda index: without(index, selection),
         )
     names = tuple(name for found in given.units if selection.has(name := unit_name(config, found)))
@@ -177,10 +172,7 @@ def _log(config: Config, index: Index) -> dict[Name, Found]:
     for position, source in enumerate(config.sources):
         files: list[SourceFile] = []
         for path in find_files(source.name, source.path, text=True):
-            try:
-                file = source_file(path)
-            except FileNotFoundError as error:
-                raise input_changed(f"source {source.name!r}: {path} was removed while it was looked at") from error
+            file = as_found(source, path)
             files.append(replace(file, parquet=converted.get(file, file.parquet)) if text_kind(path) else file)
         units += units_of(position, files, apart=source.columns.event_id is None)
     return {unit_name(config, found): found for found in find_units(config, units)}
