@@ -30,6 +30,8 @@ from engine.tables.manifest import FileRecord
 
 ROW_GROUP_ROWS: Final = 16_000
 """Rows that a reader of a range of users decodes at the least; smaller groups take longer to find than to decode."""
+AHEAD_ROWS: Final = 2_000_000
+"""Rows of two units that are held at once, at the most."""
 EXAMPLES: Final = 3
 """Rejected rows of a unit that are kept as examples."""
 LISTED_TYPES: Final = 1_000
@@ -76,8 +78,7 @@ def roll(task: RollTask) -> Rolled:
     entries: list[tuple[UnitWork, RowsRecord, Future[Finished]]] = []
     users = UserIds.read(settings.store, task.users)
     with ThreadPoolExecutor(1) as writer:
-        for work, rows in _read_ahead(settings, task.units):
-            encoded = encode(rows.good, settings)
+        for work, record, encoded in _read_ahead(settings, task.units):
             made = _make(encoded, settings, ids_before(settings, work, ids))
             ids[work.ids] = made.merged.ids
             if entries:
@@ -85,19 +86,33 @@ def roll(task: RollTask) -> Rolled:
                 entries[-1][2].result()
             stem = settings.stem(work.unit, work.fingerprint)
             future = writer.submit(_write, made, settings, users, stem, work.ids if work.keeps_ids else None)
-            entries.append((work, rows_record(rows), future))
+            entries.append((work, record, future))
+            # The rows of a large unit go before those of the next one come.
+            if work.rows > AHEAD_ROWS // 2:
+                future.result()
+            del encoded, made
         written = [_entry(work, settings, [record], [future.result()]) for work, record, future in entries]
     return Rolled(tuple(written), users.write(task.new_users), sum(entry.read for entry in written))
 
 
-def _read_ahead(settings: RollSettings, units: Sequence[UnitWork]) -> Iterator[tuple[UnitWork, Rows]]:
-    """The rows of each unit; those of the next one are read while the caller is busy with one."""
+def _read_ahead(
+    settings: RollSettings, units: Sequence[UnitWork]
+) -> Iterator[tuple[UnitWork, RowsRecord, pl.DataFrame]]:
+    """The rows of each unit; those of the next one are read while the caller is busy with one, if both are small."""
     with ThreadPoolExecutor(1) as reader:
         ahead = None
         for work, following in zip(units, (*units[1:], None), strict=True):
-            rows = read_rows(reading_of(settings), work.pieces) if ahead is None else ahead.result()
-            ahead = None if following is None else reader.submit(read_rows, reading_of(settings), following.pieces)
-            yield work, rows
+            record, rows = _read(settings, work) if ahead is None else ahead.result()
+            ahead = None
+            if following is not None and work.rows + following.rows <= AHEAD_ROWS:
+                ahead = reader.submit(_read, settings, following)
+            yield work, record, rows
+            del rows
+
+
+def _read(settings: RollSettings, work: UnitWork) -> tuple[RowsRecord, pl.DataFrame]:
+    rows = read_rows(reading_of(settings), work.pieces)
+    return rows_record(rows), encode(rows.good, settings)
 
 
 # ------------------------------------------------------------------------------------------ units larger than a task
@@ -182,7 +197,7 @@ def roll_range(task: RangeTask) -> Finished:
     if needs_whole_units(reading):
         rows, unused = code_rows(reading, rows)
     before = ids_before(settings, work, {})
-    users = UserIds.read(settings.store, task.users)
+    users = UserIds.read(settings.store, task.users, task.keys)
     stem = f"{settings.stem(work.unit, work.fingerprint)}-{task.index:05d}"
     name = f"ids/{stem}.parquet" if work.keeps_ids else None
     finished = _write(_make(rows, settings, before), settings, users, stem, name)
@@ -210,7 +225,7 @@ class _Made:
 
 def _make(rows: pl.DataFrame, settings: RollSettings, before: Sequence[pl.DataFrame]) -> _Made:
     merged = merge_repeats(rows.drop("user_id"), lines=settings.source.same_id == "lines", before=before)
-    return _Made(rows, merged, daily_partials(merged.events, settings))
+    return _Made(rows.select("user_key", "check", "user_id"), merged, daily_partials(merged.events, settings))
 
 
 def _write(made: _Made, settings: RollSettings, users: UserIds, stem: str, ids: str | None) -> Finished:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from engine.config import Config
 from engine.events.ingest import Piece, Roles
@@ -31,6 +32,11 @@ from engine.rollups.roll import (
 from engine.rollups.units import Unit, by_source, look_back
 from engine.rollups.work import LookBack, RollSettings, UnitWork
 from engine.tables.manifest import FileRecord
+
+WHOLE_ROWS: Final = 4_000_000
+"""Rows of a unit that are rolled up together: cutting them by rows and then by users takes twice as long."""
+MOST_PORTIONS: Final = 32
+"""Tasks that small units are put together for, or a few more."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +106,12 @@ def roll_units(
     entries: list[Entry] = []
     users: list[FileRecord] = []
     limit = min(rolling.config.execution.rows_per_task, TASK_ROWS)
-    large = [item for item in stale if _rows(item) > limit]
+    whole = min(rolling.config.execution.rows_per_task, WHOLE_ROWS)
+    large = [item for item in stale if _rows(item) > whole]
     stem = _users_stem(rolling, stale)
-    small = [item for item in stale if _rows(item) <= limit]
-    portions = list(_portions(rolling, small, limit))
+    small = [item for item in stale if _rows(item) <= whole]
+    # Each task reads the users that are known: their number must not grow with that of the users.
+    portions = list(_portions(rolling, small, max(limit, sum(map(_rows, small)) // MOST_PORTIONS)))
     done = track(progress, "read events", len(portions) + len(large))
     # Large ones come first: the ids of one are read from its files and not from the log.
     for number, item in enumerate(large):

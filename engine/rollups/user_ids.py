@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from engine.rollups.ranges import KeyRange
 from engine.tables.durable import durable_parquet_at
 from engine.tables.manifest import FileRecord
 
@@ -39,11 +40,18 @@ class UserIds:
         self._new: list[pl.DataFrame] = []
 
     @classmethod
-    def read(cls, store: str, files: Sequence[str]) -> UserIds:
-        """Those of the files that are there (relative to the store); nobody is known where they tell too many."""
+    def read(cls, store: str, files: Sequence[str], keys: KeyRange | None = None) -> UserIds:
+        """Those of the files that are there (relative to the store); nobody is known where they tell too many.
+
+        Args:
+            store: Its folder.
+            files: Files of user ids.
+            keys: The only users to know of.
+        """
         paths = [path for name in files if (path := Path(store, name)).is_file()]
         if paths:
             scan = pl.scan_parquet(paths, glob=False, hive_partitioning=False).select("user_key", "check")
+            scan = scan if keys is None else scan.filter(keys.contains())
             if scan.select(pl.len()).collect().item() <= MOST_KNOWN:
                 known = scan.collect().sort("user_key")
                 return cls(Path(store), known["user_key"].to_numpy(), known["check"].to_numpy())

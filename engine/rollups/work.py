@@ -90,6 +90,11 @@ class UnitWork:
     before: tuple[LookBack, ...] = ()
     keeps_ids: bool = False
 
+    @property
+    def rows(self) -> int:
+        """Rows of its files."""
+        return sum(piece.rows for piece in self.pieces)
+
 
 @dataclass(frozen=True)
 class LookBack:
