@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 CHECK_ROWS = 20
 _CANDIDATES = 400
+_ODD_SHARE = 0.2
+# LightGBM takes for zero what is nearer to it than 1e-35, and the whole part of a category.
+_ODD_NUMBERS = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 5e-324, 1e300, -1e300, -1.0, 1.0])
+_ODD_CATEGORIES = np.array([np.nan, np.inf, -np.inf, -1.0, -0.5, -0.0, 0.5, 1.9, 31.0, 32.0, 65_536.0, 1e10, -1e10])
 
 
 def candidate_rows(trees: Sequence[Tree], levels: Sequence[int | None], seed: int) -> NDArray[np.float64]:
@@ -33,6 +37,25 @@ def candidate_rows(trees: Sequence[Tree], levels: Sequence[int | None], seed: in
     generator = np.random.Generator(np.random.PCG64(seed))
     columns = [_values(trees, feature, count) for feature, count in enumerate(levels)]
     return np.column_stack([values[generator.integers(values.size, size=_CANDIDATES)] for values in columns])
+
+
+def probing_rows(trees: Sequence[Tree], levels: Sequence[int]) -> NDArray[np.float64]:
+    """Rows that two readings of the same trees must agree on: like `candidate_rows`, with what no training row has.
+
+    Args:
+        trees: The trees of the model.
+        levels: One entry per feature: one more than its greatest category, or 0 for a numeric feature.
+    """
+    generator = np.random.Generator(np.random.PCG64(0))
+    columns = []
+    for feature, count in enumerate(levels):
+        usual = _values(trees, feature, count or None)
+        values = np.concatenate((usual, np.nextafter(usual, -np.inf))) if not count else usual
+        odd = _ODD_CATEGORIES if count else _ODD_NUMBERS
+        column = values[generator.integers(values.size, size=_CANDIDATES)]
+        is_odd = generator.random(_CANDIDATES) < _ODD_SHARE
+        columns.append(np.where(is_odd, odd[generator.integers(odd.size, size=_CANDIDATES)], column))
+    return np.column_stack(columns)
 
 
 def _values(trees: Sequence[Tree], feature: int, levels: int | None) -> NDArray[np.float64]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _END = "end of trees\n"
 _MAX_LEAVES = 1024
 _INT32, _UINT32 = 2**31 - 1, 2**32 - 1
+# The sum of any number of leaves stays a number.
+_LARGEST_LEAF = 1e100
 _INTEGER = r"-?\d{1,10}"
 _NUMBER = r"-?\d{1,24}(?:\.\d{1,24})?(?:e[+-]\d{1,3})?"
 _INTEGERS = re.compile(rf"{_INTEGER}(?: {_INTEGER})*", re.ASCII)
@@ -52,6 +54,10 @@ class Tree:
     left_child: NDArray[np.int64]
     right_child: NDArray[np.int64]
     leaf_value: NDArray[np.float64]
+    cat_boundaries: NDArray[np.int64]
+    """Set `n` of categories is the words `[n]` to `[n + 1]` of `cat_threshold`; of size 1 without such splits."""
+    cat_threshold: NDArray[np.int64]
+    """Words of 32 bits: a category in the set goes left; one that is not, is negative or is missing goes right."""
 
 
 def feature_name(position: int) -> str:
@@ -63,10 +69,10 @@ def canonical_text(text: str) -> str:
     """The part of a saved model that decides its predictions.
 
     What follows the trees (importances and parameters) names the number of threads, and reading it back would let a
-    file set LightGBM's parameters.
+    file set LightGBM's parameters. Monotone constraints count in training only.
     """
     trees, _, _ = text.partition(_END)
-    return trees + _END
+    return re.sub(r"^monotone_constraints=.*\n", "", trees, count=1, flags=re.MULTILINE) + _END
 
 
 def parse_model_text(text: str, categorical: Sequence[bool]) -> tuple[Tree, ...]:
@@ -128,6 +134,7 @@ def _parse_tree(block: str, number: int, categorical: NDArray[np.bool_]) -> Tree
         _damaged(where, "has other lines than expected")
     leaves = int(_integers(where, values, "num_leaves", 1, 1, _MAX_LEAVES)[0])
     nodes = leaves - 1
+    boundaries, words = _category_sets(where, values, categories)
     tree = Tree(
         split_feature=_integers(where, values, "split_feature", nodes, 0, categorical.size - 1),
         threshold=np.array(_tokens(where, values, "threshold", nodes, _THRESHOLDS), dtype=np.float64),
@@ -135,7 +142,11 @@ def _parse_tree(block: str, number: int, categorical: NDArray[np.bool_]) -> Tree
         left_child=_integers(where, values, "left_child", nodes, -leaves, nodes - 1),
         right_child=_integers(where, values, "right_child", nodes, -leaves, nodes - 1),
         leaf_value=_numbers(where, values, "leaf_value", leaves),
+        cat_boundaries=boundaries,
+        cat_threshold=words,
     )
+    if np.any(np.abs(tree.leaf_value) > _LARGEST_LEAF):
+        _damaged(where, f"leaf_value is beyond {_LARGEST_LEAF:g}")
     # A model that learned nothing is one leaf, for which LightGBM writes no weight.
     _numbers(where, values, "leaf_weight", leaves if nodes else 0)
     _integers(where, values, "leaf_count", leaves, 0, _INT32)
@@ -144,7 +155,7 @@ def _parse_tree(block: str, number: int, categorical: NDArray[np.bool_]) -> Tree
         _numbers(where, values, key, nodes)
     _numbers(where, values, "shrinkage", 1)
     _check_children(where, tree)
-    _check_decisions(where, tree, values, categorical, categories)
+    _check_decisions(where, tree, categorical)
     return tree
 
 
@@ -158,9 +169,7 @@ def _check_children(where: str, tree: Tree) -> None:
         _damaged(where, "the children do not form a tree")
 
 
-def _check_decisions(
-    where: str, tree: Tree, values: dict[str, str], categorical: NDArray[np.bool_], categories: int
-) -> None:
+def _check_decisions(where: str, tree: Tree, categorical: NDArray[np.bool_]) -> None:
     by_category = categorical[tree.split_feature]
     known = np.where(
         by_category,
@@ -169,13 +178,17 @@ def _check_decisions(
     )
     if not known.all():
         _damaged(where, "decision_type does not fit the features")
-    if not np.array_equal(np.sort(tree.threshold[by_category]), np.arange(categories)):
+    if not np.array_equal(np.sort(tree.threshold[by_category]), np.arange(tree.cat_boundaries.size - 1)):
         _damaged(where, "the category splits and their sets do not match")
-    if categories:
-        bounds = _integers(where, values, "cat_boundaries", categories + 1, 0, _INT32)
-        if bounds[0] != 0 or np.any(np.diff(bounds) < 1):
-            _damaged(where, "cat_boundaries does not ascend from 0")
-        _integers(where, values, "cat_threshold", int(bounds[-1]), 0, _UINT32)
+
+
+def _category_sets(where: str, values: dict[str, str], categories: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if not categories:
+        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    bounds = _integers(where, values, "cat_boundaries", categories + 1, 0, _INT32)
+    if bounds[0] != 0 or np.any(np.diff(bounds) < 1):
+        _damaged(where, "cat_boundaries does not ascend from 0")
+    return bounds, _integers(where, values, "cat_threshold", int(bounds[-1]), 0, _UINT32)
 
 
 def _integers(where: str, values: dict[str, str], key: str, count: int, low: int, high: int) -> NDArray[np.int64]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from engine.errors import IntegrityError
+from engine.propensity.backend import LoadedModel, load_model, model_scores
+from engine.propensity.calibration import calibrate
 from engine.propensity.matrix import column_problems, feature_matrix
-from engine.propensity.model_text import parse_model_text
 from engine.propensity.spec import ModelSpec, text_sha256
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TOLERANCE = 1e-12
+# Rows that are made into numbers at a time: a fraction of the memory that the numbers of all of them would take.
+_SLICE = 65_536
 _RESTORE = "restore the bundle from a copy, or make a new one with `tamis fit`"
 
 
@@ -27,7 +30,22 @@ class Scorer:
     """A model that passed every check and is ready to predict."""
 
     spec: ModelSpec
-    booster: lightgbm.Booster
+    model: LoadedModel
+
+    @property
+    def booster(self) -> lightgbm.Booster:
+        """The model in LightGBM."""
+        return self.model.booster
+
+    @property
+    def backend(self) -> Literal["kernel", "lightgbm"]:
+        """What predicts: `kernel` once it paid to load it, else `lightgbm`. The scores are the same, bit for bit."""
+        return self.model.backend
+
+    @property
+    def note(self) -> str:
+        """Why LightGBM predicts where the kernel would have been faster; empty otherwise."""
+        return self.model.note
 
 
 @lru_cache(maxsize=32)
@@ -44,22 +62,14 @@ def load_scorer(model_text: str, spec: ModelSpec) -> Scorer:
     if digest != spec.sha256:
         message = f"the propensity model {spec.target.name!r} is damaged: sha256 {digest}, expected {spec.sha256}"
         raise IntegrityError(message, code="model-sha256", hint=_RESTORE)
-    parse_model_text(model_text, spec.categorical)
-    booster = load_booster(model_text)
-    _check_stored_scores(booster, spec)
-    return Scorer(spec=spec, booster=booster)
+    scorer = Scorer(spec=spec, model=load_model(model_text, spec.categorical))
+    _check_stored_scores(scorer)
+    return scorer
 
 
-def load_booster(model_text: str) -> lightgbm.Booster:
-    """LightGBM's model of a text that `parse_model_text` has accepted."""
-    import lightgbm
-
-    return lightgbm.Booster(model_str=model_text)
-
-
-def _check_stored_scores(booster: lightgbm.Booster, spec: ModelSpec) -> None:
-    rows = np.array(spec.check_rows, dtype=np.float64)
-    scores = predict_matrix(booster, rows, threads=1)
+def _check_stored_scores(scorer: Scorer) -> None:
+    spec = scorer.spec
+    scores = raw_scores(scorer, np.array(spec.check_rows, dtype=np.float64), threads=1)
     expected = np.array(spec.check_scores)
     wrong = np.flatnonzero(~(np.abs(scores - expected) <= _TOLERANCE))
     if wrong.size:
@@ -72,7 +82,7 @@ def _check_stored_scores(booster: lightgbm.Booster, spec: ModelSpec) -> None:
 
 
 def predict(frame: pl.DataFrame, scorer: Scorer, threads: int) -> NDArray[np.float64]:
-    """The propensity of each row of `frame`, in its order: a probability in `[0, 1]`.
+    """The propensity of each row of `frame`, in its order: a calibrated probability in `[0, 1]`.
 
     Columns are found by name, whatever their order; others than the model's features are ignored. The result is the
     same for any number of threads and any way of cutting the rows into frames.
@@ -80,7 +90,7 @@ def predict(frame: pl.DataFrame, scorer: Scorer, threads: int) -> NDArray[np.flo
     Args:
         frame: One row per user, with the features of `scorer.spec` in the types they had in training.
         scorer: From `load_scorer`.
-        threads: Threads LightGBM may use.
+        threads: Threads that may be used.
 
     Raises:
         IntegrityError: Features are missing or have another type (all are named), or a score is not a probability.
@@ -93,7 +103,12 @@ def predict(frame: pl.DataFrame, scorer: Scorer, threads: int) -> NDArray[np.flo
         )
         hint = "the bundle was made with another configuration or other contacts; make a new one with `tamis fit`"
         raise IntegrityError(message, code="model-columns", hint=hint)
-    scores = predict_matrix(scorer.booster, feature_matrix(frame, spec.features, spec.codes), threads)
+    scores = np.empty(frame.height, dtype=np.float64)
+    for start in range(0, frame.height, _SLICE):
+        part = frame.slice(start, _SLICE)
+        matrix = feature_matrix(part, spec.features, spec.codes)
+        scores[start : start + part.height] = raw_scores(scorer, matrix, threads)
+    scores = calibrate(spec.calibration, scores)
     wrong = int(np.count_nonzero(~((scores >= 0) & (scores <= 1))))
     if wrong:
         message = f"the propensity model {spec.target.name!r} gave {wrong} scores that are not between 0 and 1"
@@ -101,9 +116,6 @@ def predict(frame: pl.DataFrame, scorer: Scorer, threads: int) -> NDArray[np.flo
     return scores
 
 
-def predict_matrix(booster: lightgbm.Booster, matrix: NDArray[np.float64], threads: int) -> NDArray[np.float64]:
-    """Probabilities for rows of encoded features in the model's order."""
-    if not len(matrix):
-        return np.empty(0, dtype=np.float64)
-    # Without num_threads LightGBM takes every core, or as many as it was trained with.
-    return np.asarray(booster.predict(matrix, num_threads=threads), dtype=np.float64)
+def raw_scores(scorer: Scorer, matrix: NDArray[np.float64], threads: int) -> NDArray[np.float64]:
+    """The model's probability for each row of encoded features, before calibration."""
+    return model_scores(scorer.model, matrix, threads)

@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.propensity.check_rows import CHECK_ROWS, candidate_rows, choose_rows
 from engine.propensity.model_text import canonical_text, parse_model_text
-from engine.propensity.predict import load_booster
+from engine.propensity.predict import load_scorer
 from engine.propensity.train import TrainedModel
 
 
@@ -38,12 +38,12 @@ def test_a_split_of_missing_values_from_all_others_has_a_row_on_both_sides() -> 
     rows = candidate_rows([tree], [None], seed=1)
     assert set(rows[~np.isnan(rows)]) == {0.0}
     assert np.isnan(rows).any()
-    leaves = np.asarray(load_booster(text).predict(rows, pred_leaf=True, num_threads=1))
+    leaves = np.asarray(lightgbm.Booster(model_str=text).predict(rows, pred_leaf=True, num_threads=1))
     assert set(leaves.ravel()) == {0, 1}
 
 
 def test_the_chosen_rows_visit_most_leaves(model: TrainedModel) -> None:
-    booster = load_booster(model.text)
+    booster = load_scorer(model.text, model.spec).booster
     leaves = np.asarray(booster.predict(np.array(model.spec.check_rows, dtype=float), pred_leaf=True, num_threads=1))
     visited = sum(np.unique(leaves[:, tree]).size for tree in range(leaves.shape[1]))
     assert visited > 0.85 * sum(tree.leaf_value.size for tree in parse_model_text(model.text, model.spec.categorical))

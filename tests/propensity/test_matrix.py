@@ -22,7 +22,7 @@ def test_the_matrix_has_the_features_in_the_order_asked_for() -> None:
     nan = np.nan
     expected = [[0.5, 1, 1, 2**53], [nan, nan, 0, nan], [nan, nan, nan, -1]]
     np.testing.assert_array_equal(matrix, expected)
-    assert matrix.flags.c_contiguous
+    assert matrix.flags.f_contiguous
     assert matrix.dtype == np.float64
 
 

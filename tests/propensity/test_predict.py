@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from engine.errors import IntegrityError
+from engine.propensity import backend
 from engine.propensity import predict as module
+from engine.propensity.calibration import calibrate
 from engine.propensity.matrix import feature_matrix
-from engine.propensity.predict import Scorer, load_scorer, predict
+from engine.propensity.predict import Scorer, load_scorer, predict, raw_scores
 from engine.propensity.spec import text_sha256
 from engine.propensity.train import TrainedModel
 
@@ -31,7 +33,8 @@ def test_scores_are_those_of_lightgbm_itself(model: TrainedModel, rows_valid: pl
     spec = model.spec
     booster = lightgbm.Booster(model_str=model.text)
     matrix = feature_matrix(rows_valid, spec.features, spec.codes)
-    assert scores.tobytes() == booster.predict(matrix, num_threads=1).tobytes()
+    expected = calibrate(spec.calibration, np.asarray(booster.predict(matrix, num_threads=1)))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
     assert scores.dtype == np.float64
     assert ((scores > 0) & (scores < 1)).all()
 
@@ -45,6 +48,26 @@ def test_the_order_of_columns_chunks_and_threads_change_no_score(
     assert predict(chunked, scorer, threads).tobytes() == scores.tobytes()
     parts = [predict(part, scorer, threads) for part in reordered.iter_slices(123)]
     assert np.concatenate(parts).tobytes() == scores.tobytes()
+
+
+def test_neither_the_backend_nor_the_slices_change_a_bit(
+    model: TrainedModel, rows_valid: pl.DataFrame, scores: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_WORTH_LOADING", 0)
+    monkeypatch.setattr(backend, "_WORTH_PREPARING", 0)
+    monkeypatch.setattr(module, "_SLICE", 77)
+    scorer = Scorer(spec=model.spec, model=backend.load_model(model.text, model.spec.categorical))
+    assert predict(rows_valid, scorer, 2).tobytes() == scores.tobytes()
+    assert (scorer.backend, scorer.note) == ("kernel", "")
+
+
+def test_raw_scores_are_not_calibrated(scorer: Scorer, rows_valid: pl.DataFrame, scores: np.ndarray) -> None:
+    spec = scorer.spec
+    raw = raw_scores(scorer, feature_matrix(rows_valid, spec.features, spec.codes), 1)
+    assert calibrate(spec.calibration, raw).tobytes() == scores.tobytes()
+    assert raw.tobytes() != scores.tobytes()
+    stored = raw_scores(scorer, np.array(spec.check_rows, dtype=np.float64), 1)
+    np.testing.assert_allclose(stored, spec.check_scores, rtol=0, atol=1e-12)
 
 
 def test_each_row_gets_its_own_score(scorer: Scorer, rows_valid: pl.DataFrame, scores: np.ndarray) -> None:
@@ -77,7 +100,7 @@ def test_missing_and_mistyped_columns_are_all_named(scorer: Scorer, rows_valid: 
 def test_what_is_no_probability_is_refused(
     scorer: Scorer, rows_valid: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "predict_matrix", lambda *_: np.array([0.5, np.nan, 1.5]))
+    monkeypatch.setattr(module, "calibrate", lambda _, scores: np.where(np.arange(scores.size) < 2, np.nan, scores))
     with pytest.raises(IntegrityError, match="2 scores that are not between 0 and 1"):
         predict(rows_valid, scorer, 1)
 
@@ -90,7 +113,7 @@ def test_a_model_is_loaded_once_per_process(model: TrainedModel) -> None:
 
 def test_lightgbm_never_sees_a_text_with_a_wrong_checksum(model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(module, "load_booster", seen.append)
+    monkeypatch.setattr(module, "load_model", lambda *given: seen.append(given))
     with pytest.raises(IntegrityError) as caught:
         load_scorer(model.text.replace("shrinkage=1", "shrinkage=2"), model.spec)
     assert caught.value.code == "model-sha256"
