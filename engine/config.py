@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
-from engine.config_learning import Clusters, Model, Target
+from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
 from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
 from engine.config_values import Section, Text, TimeZone
+from engine.propensity.presets import missing_role, resolve
 
 __all__ = [
     "Accounts",
@@ -23,7 +25,9 @@ __all__ = [
     "Config",
     "Contacts",
     "Csv",
+    "CustomerValue",
     "DerivedType",
+    "Drift",
     "Engagement",
     "Events",
     "Exclude",
@@ -120,6 +124,10 @@ class Config(Section):
     """Propensity models to train; none when empty."""
     model: Model = Model()
     """Training of the propensity models."""
+    value: CustomerValue | None = None
+    """Customer value (BG/NBD and Gamma-Gamma), if it is wanted."""
+    drift: Drift = Drift()
+    """Comparison of each run with the fit."""
     clusters: Clusters = Clusters()
     """Clusters of similar users."""
     segments: tuple[Segment, ...] = ()
@@ -144,4 +152,23 @@ class Config(Section):
                     )
         if problems:
             raise ValueError("; ".join(sorted(set(problems))))
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_complete(self) -> Self:
+        missing = [
+            InitErrorDetails(
+                type="value_error",
+                loc=("targets", index, "preset"),
+                input=target.preset,
+                ctx={"error": ValueError(problem)},
+            )
+            for index, target in enumerate(self.targets)
+            if (problem := missing_role(target, self.events)) is not None
+        ]
+        if missing:
+            raise ValidationError.from_exception_data(type(self).__name__, missing)
+        pause = self.features.reactivated_after_days
+        # A validator has to return the instance it got, and that one is frozen.
+        object.__setattr__(self, "targets", tuple(resolve(target, self.events, pause) for target in self.targets))
         return self

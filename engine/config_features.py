@@ -38,6 +38,8 @@ class Events(Section):
     """The event type that is an item taken out of the cart."""
     refund: str | None = None
     """The event type that is money given back, or an order cancelled."""
+    coupon: str | None = None
+    """The event type that is a coupon used."""
     comment: str | None = None
     """The event type that is a social comment."""
     share: str | None = None

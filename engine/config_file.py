@@ -18,6 +18,7 @@ from engine.config_keys import choices, key_type, leaves
 from engine.config_presets import apply_presets
 from engine.config_problems import Problem, problems_of
 from engine.errors import ConfigError
+from engine.propensity.presets import FILLED
 from engine.suggest import did_you_mean
 from engine.toml_text import KeyPath, dotted, key_lines, split_dotted
 
@@ -243,7 +244,8 @@ def _origin(raw: Mapping[str, Any], origins: Mapping[KeyPath, str], at: KeyPath)
         try:
             value = value[part]
         except (KeyError, IndexError):
-            return DEFAULT
+            given = at[0] == "targets" and part in FILLED and "preset" in value
+            return f"preset {value['preset']}" if given else DEFAULT
     return _nearest(origins, at)
 
 

@@ -26,10 +26,11 @@ _LEARNT_FROM = (
     "rfm",
     "targets",
     "model",
+    "value",
     "clusters",
 )
 _DIGITS = 10
-_CODE = ("tamis", "polars", "polars-hash", "numpy", "lightgbm")
+_CODE = ("tamis", "polars", "polars-hash", "numpy", "scipy", "lightgbm", "scikit-learn")
 """Packages whose versions can change a byte of what is written."""
 
 
@@ -45,7 +46,7 @@ def learning_hashes(config: Config) -> dict[str, str]:
         if section == "sources":
             plain: object = [source.model_dump(mode="json", exclude={"path"}) for source in value]
         elif hasattr(value, "model_dump"):
-            plain = value.model_dump(mode="json", exclude={"path"})
+            plain = value.model_dump(mode="json", exclude={"path", "tune", "gate"})
         else:
             plain = [entry.model_dump(mode="json") for entry in value] if isinstance(value, tuple) else value
         hashes[section] = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:_DIGITS]

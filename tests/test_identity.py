@@ -48,6 +48,9 @@ def differing(**changes: Any) -> set[str]:
         ({"exclude": {"user_ids": [7]}}, {"exclude"}),
         ({"machines": {"open_within_seconds": 2}}, {"machines"}),
         ({"targets": []}, {"targets"}),
+        ({"model": {"trees": 7}}, {"model"}),
+        ({"model": {"tune": 7, "gate": "warn"}, "drift": {"warn_at": 0.5}}, set()),
+        ({"value": {}}, {"value"}),
         ({"targets": [{"name": "buys", "event": "buy", "horizon_days": 31}]}, {"targets"}),
         ({"features": {"windows": [7]}, "events": {"purchase": "buy"}}, {"features", "events"}),
         ({"segments": [{"name": "a", "where": "b > 1"}], "segment_fallback": "rest"}, set()),
@@ -60,7 +63,7 @@ def test_what_a_bundle_depends_on(changes: dict[str, Any], sections: set[str]) -
 
 
 def test_every_section_is_learnt_from_or_is_known_not_to_be() -> None:
-    applied_later = {"out", "refit_after_days", "segment_fallback", "checks", "segments", "execution"}
+    applied_later = {"out", "refit_after_days", "segment_fallback", "checks", "segments", "drift", "execution"}
     assert learning_hashes(config()).keys() | applied_later == Config.model_fields.keys()
 
 
@@ -80,7 +83,7 @@ def test_runs_are_told_apart_by_all_they_depend_on(monkeypatch: pytest.MonkeyPat
         run_identity(*base[:2], {"config": "1", "input": "2", "bundle": "b"}),
     ]
     assert run_identity(*base[:2], {"input": "2", "config": "1"}) == ids[0]
-    for package in ("tamis", "polars", "polars-hash", "numpy", "lightgbm"):
+    for package in ("tamis", "polars", "polars-hash", "numpy", "scipy", "lightgbm", "scikit-learn"):
         newer = {package: "99.0"}
         with monkeypatch.context() as patched:
             patched.setattr(identity, "version", lambda name, newer=newer: newer.get(name) or version(name))

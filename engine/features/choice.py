@@ -31,6 +31,7 @@ ROLES: Final = (
     "cart_add",
     "cart_remove",
     "refund",
+    "coupon",
     "comment",
     "share",
 )
@@ -151,8 +152,10 @@ def _families(config: Config, spec: FeatureSpec, attributes: Collection[str]) ->
     columns = family_columns(spec)
     listed = set(attributes) | set(() if config.contacts is None else config.contacts.columns)
     named = set(config.clusters.features)
-    for segment in config.segments:
-        named |= read_rule(segment.where, columns).columns
+    conditions = [segment.where for segment in config.segments]
+    conditions += [target.population for target in config.targets if target.population is not None]
+    for where in conditions:
+        named |= read_rule(where, columns).columns
     wanted = {*asked, *(columns[name] for name in named - listed if name in columns)}
     spec = replace(spec, families=tuple(name for name in known if name in wanted))
     empty = [f"  {family.name!r} needs {NEEDS[family.name]}" for family in enabled(spec) if not family.features(spec)]

@@ -75,6 +75,7 @@ class FeatureSpec:
     cart_add: str | None = None
     cart_remove: str | None = None
     refund: str | None = None
+    coupon: str | None = None
     comment: str | None = None
     share: str | None = None
     families: tuple[str, ...] = ()

@@ -34,6 +34,8 @@ class CompiledRules:
     """Boolean or null for each row, from that row alone."""
     columns: tuple[str, ...]
     """The columns that the conditions read, sorted."""
+    subject: str = "Segment"
+    """What has the names, as it is called in a message."""
 
     def holds(self, frame: pl.DataFrame) -> pl.DataFrame:
         """One Boolean column without nulls per rule, named by the rule, in the rows and row order of `frame`.
@@ -48,7 +50,7 @@ class CompiledRules:
             try:
                 columns.append(clean.select(condition.fill_null(value=False).alias(name)).to_series())
             except _REFUSALS as error:
-                message = f"Segment {name!r}: its condition fails on the data: {_first_line(error)}"
+                message = f"{self.subject} {name!r}: its condition fails on the data: {_first_line(error)}"
                 hint = "Guard the value with CASE or TRY_CAST."
                 raise ConfigError(message, code="segment-rule-failed", hint=hint) from error
         return pl.DataFrame(columns)
@@ -70,18 +72,10 @@ def compile_rules(segments: Sequence[Segment], schema: Mapping[str, pl.DataType]
     columns: set[str] = set()
     problems: list[str] = []
     for segment in segments:
-        text = read_rule(segment.where, schema)
-        used: dict[str, pl.DataType] = {column: schema[column] for column in sorted(text.columns)}
-        found = list(text.problems)
-        found += [
-            f"column {name!r} is a {dtype}, not a single value" for name, dtype in used.items() if dtype.is_nested()
-        ]
-        if not found:
-            condition = _parse(text.sql, found)
-            if condition is not None:
-                found += _type_problems(condition, pl.Schema(used))
-                conditions.append(condition)
-                columns |= text.columns
+        condition, used, found = read_condition(segment.where, schema)
+        if condition is not None:
+            conditions.append(condition)
+            columns |= used
         problems += [f"  - {segment.name!r}: {problem}\n      in: {segment.where}" for problem in found]
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
@@ -93,6 +87,25 @@ def compile_rules(segments: Sequence[Segment], schema: Mapping[str, pl.DataType]
         raise ConfigError(message, code="segment-rules", hint=hint)
     names = tuple(unicodedata.normalize("NFC", segment.name) for segment in segments)
     return CompiledRules(names, tuple(conditions), tuple(sorted(columns)))
+
+
+def read_condition(
+    where: str, schema: Mapping[str, pl.DataType]
+) -> tuple[pl.Expr | None, frozenset[str], tuple[str, ...]]:
+    """One condition: its expression (None when it cannot be read), the columns it names, and what is wrong with it.
+
+    Args:
+        where: SQL condition over one user's row.
+        schema: The columns it may name, with their types.
+    """
+    text = read_rule(where, schema)
+    used: dict[str, pl.DataType] = {column: schema[column] for column in sorted(text.columns)}
+    found = list(text.problems)
+    found += [f"column {name!r} is a {dtype}, not a single value" for name, dtype in used.items() if dtype.is_nested()]
+    condition = None if found else _parse(text.sql, found)
+    if condition is not None:
+        found += _type_problems(condition, pl.Schema(used))
+    return condition, text.columns, tuple(found)
 
 
 def _parse(sql: str, problems: list[str]) -> pl.Expr | None:

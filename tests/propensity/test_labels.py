@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Columns, Config, Source, Target
-from engine.errors import ConfigError
-from engine.propensity.labels import all_anchors, anchors, positives, target_condition
+from engine.config import Columns, Config, Model, Source, Target
+from engine.errors import ConfigError, DataError
+from engine.propensity.labels import (
+    Anchors,
+    all_anchors,
+    anchors,
+    labels_of,
+    positives,
+    split_anchors,
+    target_condition,
+)
 from engine.rollups.bucket import load_bucket
 from engine.rollups.ranges import key_ranges
 from engine.stages.features import target_positions, wanted_of
@@ -164,14 +172,94 @@ def test_what_is_no_condition_over_an_event_is_refused(where: str, named: str) -
     assert "duration_ms" in caught.value.hint
 
 
+def test_labels_are_given_in_the_order_asked_for_and_to_users_without_rows() -> None:
+    daily = daily_of({"user": 3}, {"user": 1, "day": 105}, {"user": 2, "type": 0})
+    users = pl.Series([4, 3, 2, 1, 0], dtype=pl.UInt32)
+    came = labels_of(users, daily, BUYS, 1, ANCHOR)
+    assert came.to_list() == [False, True, False, True, False]
+    assert came.name == "label"
+    gone = labels_of(users, daily, BUYS.model_copy(update={"absent": True}), 1, ANCHOR)
+    assert gone.to_list() == [True, False, True, False, True]
+    assert came.dtype == gone.dtype == pl.Boolean
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(80, 130), st.integers(0, 2)), max_size=40
+    ),
+    horizon=st.integers(1, 30),
+    anchor=st.integers(85, 125),
+    absent=st.booleans(),
+)
+def test_labels_equal_a_walk_over_the_days_of_the_window(
+    rows: list[tuple[int, int, int, int]], horizon: int, anchor: int, absent: bool
+) -> None:
+    daily = pl.DataFrame(rows, DAILY, orient="row")
+    target = Target(name="t", event="purchase", horizon_days=horizon, absent=absent)
+    users = pl.Series(range(6), dtype=pl.UInt32)
+    for code in (0, 1):
+        expected = []
+        for user in range(6):
+            came = any(
+                (user, code, day, events) in rows for day in range(anchor, anchor + horizon) for events in (1, 2)
+            )
+            expected.append(came != absent)
+        assert labels_of(users, daily, target, code, anchor).to_list() == expected
+
+
+def wanted(train: int, valid: int = 1, test: int = 1) -> Model:
+    return Model(train_anchors=train, valid_anchors=valid, test_anchors=test)
+
+
 def test_anchors_are_a_horizon_apart_and_the_last_label_window_ends_at_as_of() -> None:
-    assert anchors(BUYS, 100, 3) == (93, 86, 79, 72)
-    spans = [(anchor, anchor + BUYS.horizon_days) for anchor in anchors(BUYS, 100, 3)]
+    assert anchors(BUYS, 100, wanted(2)) == (93, 86, 79, 72)
+    spans = [(anchor, anchor + BUYS.horizon_days) for anchor in anchors(BUYS, 100, wanted(2))]
     assert spans[0][1] == 100
     assert all(later[0] == earlier[1] for later, earlier in itertools.pairwise(spans))
 
 
 def test_all_anchors_are_those_of_every_target() -> None:
     longer = Target(name="longer", event="purchase", horizon_days=14)
-    assert all_anchors((BUYS, longer), 100, 1) == (72, 86, 93)
-    assert all_anchors((), 100, 6) == ()
+    assert all_anchors((BUYS, longer), 100, wanted(1)) == (58, 72, 79, 86, 93)
+    assert all_anchors((), 100, wanted(6)) == ()
+
+
+@pytest.mark.parametrize(
+    ("days", "settings_", "expected"),
+    [
+        ((90, 80, 70, 60, 50), wanted(3), Anchors((90,), (80,), (70, 60, 50), "dates")),
+        ((90, 80, 70, 60, 50), wanted(1, 2, 2), Anchors((90, 80), (70, 60), (50,), "dates")),
+        # Too few for all: one of each, and the later kinds first.
+        ((90, 80, 70, 60), wanted(6, 2, 2), Anchors((90, 80), (70,), (60,), "dates")),
+        ((90, 80, 70), wanted(6, 3, 3), Anchors((90,), (80,), (70,), "dates")),
+        ((90, 80, 70), wanted(6), Anchors((90,), (80,), (70,), "dates")),
+        ((90, 80), wanted(6), Anchors((90,), (80,), (80,), "users")),
+        # More than wanted are left alone.
+        ((90, 80, 70, 60), wanted(1), Anchors((90,), (80,), (70,), "dates")),
+    ],
+)
+def test_the_latest_days_test_and_the_earliest_train(
+    days: tuple[int, ...], settings_: Model, expected: Anchors
+) -> None:
+    assert split_anchors(days, settings_) == expected
+
+
+@pytest.mark.parametrize("days", [(), (90,)])
+def test_a_model_needs_two_days(days: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=f"{len(days)} of the 2 anchor days") as caught:
+        split_anchors(days, wanted(6))
+    assert caught.value.code == "history-too-short"
+
+
+@given(days=st.integers(2, 40), train=st.integers(1, 9), valid=st.integers(1, 9), test=st.integers(1, 9))
+def test_no_day_is_of_two_kinds_and_none_is_without_days(days: int, train: int, valid: int, test: int) -> None:
+    available = tuple(range(1000, 1000 - days, -1))
+    split = split_anchors(available, wanted(train, valid, test))
+    kinds = (split.test, split.valid, split.train)
+    assert all(kinds)
+    assert all(len(kind) <= most for kind, most in zip(kinds, (test, valid, train), strict=True))
+    if split.apart == "dates":
+        assert (*split.test, *split.valid, *split.train) == available[: sum(map(len, kinds))]
+    else:
+        assert days == 2
+        assert split.valid == split.train
