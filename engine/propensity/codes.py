@@ -38,6 +38,28 @@ def fit_codes(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[CodeTable, .
     return tuple(_fit_column(frame.get_column(column)) for column in columns)
 
 
+def cut_levels(frame: pl.DataFrame, tables: Sequence[CodeTable]) -> tuple[str, ...]:
+    """One sentence per column that has more values than its table keeps.
+
+    Args:
+        frame: The rows that the tables were learned from.
+        tables: As `fit_codes` gave them.
+    """
+    sentences = []
+    for table in tables:
+        if len(table.values) < MAX_LEVELS:
+            continue
+        values = frame.get_column(table.column).cast(pl.String).drop_nulls()
+        levels = values.n_unique()
+        if levels > MAX_LEVELS:
+            other = int((~values.is_in(list(table.values))).sum())
+            sentences.append(
+                f"{table.column!r} has {levels:,} values; the {MAX_LEVELS} most frequent are kept, the others "
+                f"({100 * other / values.len():.1f} % of its training rows) count as missing"
+            )
+    return tuple(sentences)
+
+
 def _fit_column(values: pl.Series) -> CodeTable:
     counts = (
         values.cast(pl.String)

@@ -6,16 +6,22 @@ import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from engine.propensity.calibration import expected_error, reliability
+from engine.propensity.groups import ScoreGroups, group_by_score, labelled_scores, twice_ordered_pairs
 from engine.stable_math import log, log1p
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
-DECILES = 10
+DECILES: Final = 10
+SHARES: Final = (Fraction(1, 100), Fraction(1, 20), Fraction(1, 10), Fraction(1, 5))
+"""Shares of the rows, highest scores first, whose precision is measured."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Metrics:
     The base rate is the share of positives of these same rows, so the base figures are those of the best constant
     prediction there is. A constant has an AUC of 0.5, an average precision of the base rate and a lift of 1.
 
-    `auc` is None when only one class is present; `average_precision` is None and `lift_by_decile` empty when no row is
-    positive. No result depends on the order of the rows.
+    `auc` is None when only one class is present; `average_precision` is None, `lift_by_decile` and `gain_by_decile` are
+    empty when no row is positive. No result depends on the order of the rows.
     """
 
     rows: int
@@ -44,18 +50,21 @@ class Metrics:
     base_brier: float
     lift_by_decile: tuple[float, ...]
     """Positive rate of each tenth of the rows, highest scores first, over the base rate."""
+    ece: float
+    """Expected calibration error: distance of predicted and realised rates in ten bins of equal row counts."""
+    gain_by_decile: tuple[float, ...]
+    """Share of the positives in the first one, two, … ten tenths of the rows, highest scores first."""
+    precision_at: tuple[tuple[float, float], ...]
+    """Share of the rows, highest scores first, and the positive rate in it: for 1 %, 5 %, 10 % and 20 %."""
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values."""
-        return {**asdict(self), "lift_by_decile": list(self.lift_by_decile)}
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Rows of equal score taken together, highest score first: how many there are, and how many are positive."""
-
-    rows: NDArray[np.int64]
-    positives: NDArray[np.int64]
+        return {
+            **asdict(self),
+            "lift_by_decile": list(self.lift_by_decile),
+            "gain_by_decile": list(self.gain_by_decile),
+            "precision_at": [list(pair) for pair in self.precision_at],
+        }
 
 
 def measure(labels: ArrayLike, scores: ArrayLike) -> Metrics:
@@ -72,13 +81,11 @@ def measure(labels: ArrayLike, scores: ArrayLike) -> Metrics:
     Raises:
         ValueError: No rows, different lengths, labels other than 0 and 1, or scores outside `[0, 1]`.
     """
-    truth = np.asarray(labels)
-    probability = np.asarray(scores, dtype=np.float64)
-    _check(truth, probability)
-    truth = truth.astype(bool)
+    truth, probability = labelled_scores(labels, scores)
     rows, positives = truth.size, int(np.count_nonzero(truth))
     base_rate = positives / rows
-    groups = _by_score(truth, probability)
+    groups = group_by_score(truth, probability)
+    captured = _captured(groups, [Fraction(decile, DECILES) for decile in range(DECILES + 1)])
     return Metrics(
         rows=rows,
         positives=positives,
@@ -89,42 +96,25 @@ def measure(labels: ArrayLike, scores: ArrayLike) -> Metrics:
         brier=math.fsum((probability - truth) ** 2) / rows,
         base_log_loss=_entropy(base_rate),
         base_brier=base_rate * (1 - base_rate),
-        lift_by_decile=_lift_by_decile(groups, rows, positives),
+        lift_by_decile=tuple(
+            float((upper - lower) * DECILES / positives) for lower, upper in pairwise(captured) if positives
+        ),
+        ece=expected_error(reliability(truth, probability)),
+        gain_by_decile=tuple(float(upper / positives) for upper in captured[1:] if positives),
+        precision_at=tuple(
+            (float(share), float(hits / (share * rows)))
+            for share, hits in zip(SHARES, _captured(groups, SHARES), strict=True)
+        ),
     )
 
 
-def _check(truth: NDArray[Any], probability: NDArray[np.float64]) -> None:
-    if truth.ndim != 1 or truth.shape != probability.shape or truth.size == 0:
-        message = f"expected one label and one score per row, got shapes {truth.shape} and {probability.shape}"
-        raise ValueError(message)
-    if not np.isin(truth, (0, 1)).all():
-        message = "expected labels 0 and 1 only"
-        raise ValueError(message)
-    if not ((probability >= 0) & (probability <= 1)).all():
-        message = "expected scores between 0 and 1"
-        raise ValueError(message)
-
-
-def _by_score(truth: NDArray[np.bool_], probability: NDArray[np.float64]) -> _Groups:
-    order = np.argsort(-probability, kind="stable")
-    ordered = probability[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    ends = np.append(starts[1:], ordered.size)
-    cumulative = np.concatenate(([0], np.cumsum(truth[order], dtype=np.int64)))
-    return _Groups(rows=ends - starts, positives=cumulative[ends] - cumulative[starts])
-
-
-def _auc(groups: _Groups, positives: int, negatives: int) -> float | None:
+def _auc(groups: ScoreGroups, positives: int, negatives: int) -> float | None:
     if positives == 0 or negatives == 0:
         return None
-    group_negatives = groups.rows - groups.positives
-    negatives_below = negatives - np.cumsum(group_negatives)
-    # Twice the statistic keeps the halves of ties whole; it fits 64 bits up to 3 billion rows.
-    twice = int(np.sum(groups.positives * (2 * negatives_below + group_negatives)))
-    return twice / (2 * positives * negatives)
+    return twice_ordered_pairs(groups.positives, groups.rows - groups.positives) / (2 * positives * negatives)
 
 
-def _average_precision(groups: _Groups, positives: int) -> float | None:
+def _average_precision(groups: ScoreGroups, positives: int) -> float | None:
     if positives == 0:
         return None
     precision = np.cumsum(groups.positives) / np.cumsum(groups.rows)
@@ -143,10 +133,8 @@ def _entropy(rate: float) -> float:
     return -(rate * float(log(rate)) + (1 - rate) * float(log1p(-rate)))
 
 
-def _lift_by_decile(groups: _Groups, rows: int, positives: int) -> tuple[float, ...]:
-    """Lift of ten equal shares of the rows; a share may cut a row, and rows of equal score share their positives."""
-    if positives == 0:
-        return ()
+def _captured(groups: ScoreGroups, shares: Sequence[Fraction]) -> list[Fraction]:
+    """Positives among the first shares of the rows; a share may cut rows, and equal scores share their positives."""
     row_ends = np.cumsum(groups.rows)
     positive_ends = np.cumsum(groups.positives)
 
@@ -156,5 +144,4 @@ def _lift_by_decile(groups: _Groups, rows: int, positives: int) -> tuple[float, 
         into = edge - (int(row_ends[group]) - size)
         return int(positive_ends[group]) - hits + hits * into / size
 
-    captured = [positives_up_to(Fraction(rows * decile, DECILES)) for decile in range(DECILES + 1)]
-    return tuple(float((upper - lower) * DECILES / positives) for lower, upper in pairwise(captured))
+    return [positives_up_to(share * int(row_ends[-1])) for share in shares]

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
-from typing import ClassVar
+from itertools import pairwise
+from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from engine.config import Model, Target
 from engine.errors import IntegrityError
+from engine.propensity.calibration import Bin, Calibration
 from engine.propensity.codes import CodeTable
+from engine.propensity.gates import Verdict
+from engine.propensity.intervals import Interval
 from engine.propensity.metrics import Metrics
+
+PERCENTILES: Final = 100
+"""Equal shares of the users that a score is ranked in; one cut fewer stands between them."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that were tried before the training, and the log loss (nats) that they gave on the validation rows."""
+
+    settings: Model
+    loss: float
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A trained model without its trees. Every value is plain and hashable, so a spec can be a key of a cache."""
+    """A trained model without its trees. Equal specs have equal hashes, so a spec can be a key of a cache."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     target: Target
     settings: Model
+    """As used: with what was tuned."""
     seed: int
     features: tuple[str, ...]
     """In the order of the model's columns."""
@@ -34,17 +51,52 @@ class ModelSpec:
     """One table per categorical feature."""
     train_anchors: tuple[date, ...]
     valid_anchors: tuple[date, ...]
+    test_anchors: tuple[date, ...]
+    apart: Literal["dates", "users"]
+    """What keeps validation rows from training rows: later dates, or, in a short log, other users at the same dates."""
+    trees: int
+    """Boosting rounds kept."""
+    sampled: tuple[tuple[str, int, int], ...]
+    """Parts of the rows that were too many: the part, its rows before and its rows used."""
     train_metrics: Metrics
+    """Of the rows learned from: beside `metrics` it shows how far the model has learned them by heart."""
     metrics: Metrics
-    """Out of time: of the rows of `valid_anchors`, which the model has not learned from."""
+    """Out of time: of the test rows, which neither the trees nor the calibration have seen."""
+    intervals: tuple[tuple[str, Interval], ...]
+    """Bootstrap intervals of figures of `metrics`, by name."""
+    baseline: Metrics
+    """Of the logistic regression, on the test rows."""
+    reliability: tuple[Bin, ...]
+    """Mean probability and rate of positives in groups of the test rows."""
+    base_rate: float
+    """Share of positives of training and validation rows together."""
+    calibration: Calibration
+    """From the model's raw scores to probabilities."""
     importance: tuple[tuple[str, float], ...]
     """Gain of every feature, summed over its splits; the greatest first."""
+    permutation: tuple[tuple[str, float], ...]
+    """Loss of AUC on test rows when the values of a feature are shuffled, for every feature; the greatest first."""
+    cuts: tuple[float, ...]
+    """The 99 scores between the hundredths of the users at the date of the fit; empty until they are known."""
+    verdict: Verdict
+    """Whether the model may be used, and why not."""
+    alarms: tuple[str, ...]
+    """What somebody should look at before trusting the model, one sentence each."""
+    notes: tuple[str, ...]
+    """What is as it should be and yet good to know, one sentence each."""
+    tuned: tuple[Trial, ...]
+    """The trials that `settings` won; empty without tuning."""
     lightgbm_version: str
     sha256: str
     """Of the model's text."""
     check_rows: tuple[tuple[float | None, ...], ...]
     """Made-up rows of encoded features (null is missing) and what the model predicts for them."""
     check_scores: tuple[float, ...]
+    """Before calibration."""
+
+    def __hash__(self) -> int:
+        # The settings hold tables, which have no hash.
+        return hash((self.sha256, self.target.name, self.seed))
 
     @property
     def categorical(self) -> tuple[bool, ...]:
@@ -89,16 +141,72 @@ def _adapter() -> TypeAdapter[ModelSpec]:
 def _contradictions(spec: ModelSpec) -> list[str]:
     coded = [table.column for table in spec.codes]
     levels = [table.values for table in spec.codes]
+    measured = (spec.train_metrics, spec.metrics, spec.baseline)
+    anchors = (spec.train_anchors, spec.valid_anchors, spec.test_anchors)
+    later = [*zip(spec.valid_anchors[-1:], spec.test_anchors[:1], strict=False)]
+    if spec.apart == "dates":
+        later += zip(spec.train_anchors[-1:], spec.valid_anchors[:1], strict=False)
+    horizon = timedelta(days=spec.target.horizon_days)
+    monotone = set(spec.settings.monotone)
     rules = {
         "features: empty or repeated": 0 < len(spec.features) == len(set(spec.features)),
         "dtypes: not one per feature": len(spec.dtypes) == len(spec.features),
         "codes: not one table for some of the features": coded == [name for name in spec.features if name in coded],
         "codes: values not ascending": all(list(values) == sorted(set(values)) for values in levels),
+        "settings: monotone names no numeric feature": monotone <= set(spec.features) - set(coded),
+        "anchors: missing or not ascending": all(days and list(days) == sorted(set(days)) for days in anchors),
+        "anchors: label windows overlap": all(first + horizon <= second for first, second in later),
+        "trees: not within the settings": 1 <= spec.trees <= spec.settings.trees,
+        "sampled: more rows used than there were": all(0 <= used <= rows for _, rows, used in spec.sampled),
+        "metrics: counts do not add up": all(_adds_up(metrics) for metrics in measured),
+        "baseline: of other rows than metrics": _counts(spec.baseline) == _counts(spec.metrics),
+        "intervals: named twice or upside down": _ordered(spec.intervals),
+        "reliability: of other rows than metrics": sum(part.rows for part in spec.reliability) == spec.metrics.rows,
+        "base_rate: not between 0 and 1": 0 < spec.base_rate < 1,
+        "calibration: not ascending": _ascends(spec.calibration),
+        "calibration: not of its method": _of_its_method(spec.calibration),
         "importance: not of the features": sorted(name for name, _ in spec.importance) == sorted(spec.features),
+        "permutation: not of the features": sorted(name for name, _ in spec.permutation) == sorted(spec.features),
+        "cuts: not 99 ascending probabilities": _cuts(spec.cuts),
+        "tuned: the settings did not win": not spec.tuned or spec.settings == best_trial(spec.tuned).settings,
         "check_rows: not one value per feature": all(len(row) == len(spec.features) for row in spec.check_rows),
         "check_scores: not one per check row": 0 < len(spec.check_rows) == len(spec.check_scores),
+        "check_scores: not between 0 and 1": all(0 <= score <= 1 for score in spec.check_scores),
     }
     return [problem for problem, holds in rules.items() if not holds]
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """The trial of the least loss, the first of equals."""
+    return min(trials, key=lambda trial: trial.loss)
+
+
+def _counts(metrics: Metrics) -> tuple[int, int]:
+    return metrics.rows, metrics.positives
+
+
+def _adds_up(metrics: Metrics) -> bool:
+    return 0 <= metrics.positives <= metrics.rows and metrics.base_rate == metrics.positives / max(metrics.rows, 1)
+
+
+def _ordered(intervals: tuple[tuple[str, Interval], ...]) -> bool:
+    names = [name for name, _ in intervals]
+    return len(names) == len(set(names)) and all(interval.low <= interval.high for _, interval in intervals)
+
+
+def _ascends(calibration: Calibration) -> bool:
+    knots, values = calibration.knots, calibration.values
+    steps = all(one < next_ for one, next_ in pairwise(knots)) and all(one <= next_ for one, next_ in pairwise(values))
+    return len(knots) == len(values) and steps and all(0 <= value <= 1 for value in values) and calibration.slope >= 0
+
+
+def _of_its_method(calibration: Calibration) -> bool:
+    knots = len(calibration.knots)
+    return knots >= 2 if calibration.method == "isotonic" else knots == 0 and calibration.method in {"platt", "none"}
+
+
+def _cuts(cuts: tuple[float, ...]) -> bool:
+    return len(cuts) in (0, PERCENTILES - 1) and list(cuts) == sorted(cuts) and all(0 <= cut <= 1 for cut in cuts)
 
 
 def _damaged(problems: list[str]) -> IntegrityError:

@@ -1,33 +1,38 @@
-"""Training of one propensity model on labelled rows of the past, and its measurement on later ones."""
+"""Training of one propensity model on labelled rows of the past, its calibration and its judgement on later rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
-from engine.errors import DataError, IntegrityError
+from engine.propensity.alarms import empty_features, feature_alarms, score_alarm, shift_alarm
+from engine.propensity.backend import load_model, model_scores
+from engine.propensity.baseline import baseline_scores, fit_baseline
+from engine.propensity.boosting import Rows, boost
+from engine.propensity.calibration import calibrate, fit_calibration, reliability
 from engine.propensity.check_rows import candidate_rows, choose_rows
-from engine.propensity.codes import fit_codes
-from engine.propensity.matrix import column_problems, dtype_name, feature_matrix, unusable_columns
+from engine.propensity.codes import cut_levels, fit_codes
+from engine.propensity.gates import judge
+from engine.propensity.importance import permutation_importance
+from engine.propensity.intervals import bootstrap
+from engine.propensity.matrix import column_problems, dtype_name, feature_matrix
 from engine.propensity.metrics import measure
-from engine.propensity.model_text import canonical_text, feature_name, parse_model_text
-from engine.propensity.predict import load_booster, load_scorer, predict_matrix
+from engine.propensity.predict import load_scorer, predict
+from engine.propensity.row_checks import anchors_of, check_finite, check_frames
 from engine.propensity.spec import ModelSpec, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
 
+    import lightgbm
     from numpy.typing import NDArray
 
     from engine.config import Model, Target
-
-
-_VALUES_PER_THREAD = 1_000_000
+    from engine.propensity.codes import CodeTable
+    from engine.propensity.spec import Trial
 
 
 @dataclass(frozen=True)
@@ -38,59 +43,82 @@ class TrainedModel:
     spec: ModelSpec
 
 
-def train(
-    frame_train: pl.DataFrame,
-    frame_valid: pl.DataFrame,
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Labelled rows of one target.
+
+    Each has one row per `user_id` and `anchor` (Date) with the features as of the anchor and `label` (Boolean): what
+    the target says of `[anchor, anchor + horizon_days)`. Users outside the target's population at an anchor have none.
+
+    Attributes:
+        train: The rows that trees and baseline learn from.
+        valid: The rows that decide when to stop, and calibrate the scores.
+        test: Rows of later anchors, which only measure.
+    """
+
+    train: pl.DataFrame
+    valid: pl.DataFrame
+    test: pl.DataFrame
+
+
+def train(  # noqa: PLR0913 - rows, names, settings, and where the rows come from
+    frames: Frames,
     features: Sequence[str],
     categorical: Sequence[str],
     target: Target,
     params: Model,
     seed: int,
     threads: int,
+    *,
+    incumbent: TrainedModel | None = None,
+    apart: Literal["dates", "users"] = "dates",
+    sampled: Sequence[tuple[str, int, int]] = (),
+    tuned: Sequence[Trial] = (),
 ) -> TrainedModel:
-    """A LightGBM model of `label`, and its quality on later rows.
+    """A model of `label`, calibrated, and judged on the test rows; what was measured is what is returned.
 
-    The same rows, in any order and with any number of threads, give the same text and spec. No row is weighted or drawn
-    more than once, so the scores keep the scale of probabilities.
+    The same rows, in any order and with any number of threads, give the same text and spec.
 
     Args:
-        frame_train: One row per `user_id` and `anchor` with the features as of the anchor and `label`, whether the
-            target's event happened in `[anchor, anchor + horizon_days)`. Nulls are missing values to LightGBM.
-        frame_valid: The same for later anchors. Its rows are scored, never learned from.
+        frames: The rows. Nulls are missing values.
         features: The columns to learn from, in the order of the model's columns.
         categorical: Those of `features` that are categories.
         target: What `label` says.
-        params: Size and pace of the training.
-        seed: Seed of everything LightGBM draws.
+        params: Size and pace of the training, and the least that it needs.
+        seed: Seed of everything that is drawn.
         threads: Threads LightGBM may use.
+        incumbent: The model in use for the same target, to compare with on the same rows.
+        apart: What keeps validation rows from training rows: "dates" or "users".
+        sampled: Parts of the rows that were too many: the part, its rows before and its rows in `frames`.
+        tuned: The trials that `params` won.
 
     Raises:
-        DataError: A feature has a type no model can learn from or infinite values, or either frame has fewer than
-            `params.min_positives` rows of one class.
-        IntegrityError: A label is not 0 or 1, a row is repeated, or the training labels reach past a validation anchor.
+        DataError: As `engine.propensity.row_checks.check_frames` and `check_finite`.
+        IntegrityError: As `engine.propensity.row_checks.check_frames`.
     """
-    _check_columns(frame_train, frame_valid, features, categorical, target)
-    _check_rows(frame_train, frame_valid, target)
-    _check_classes(frame_train, frame_valid, target, params)
+    check_frames(frames, features, categorical, target, params, apart)
     # LightGBM draws the rows for its histogram bins by position, and sums in row order.
-    rows_train = frame_train.sort("anchor", "user_id")
-    rows_valid = frame_valid.sort("anchor", "user_id")
-    codes = fit_codes(rows_train, [name for name in features if name in categorical])
-    matrix_train = feature_matrix(rows_train, features, codes)
-    labels_train = rows_train.get_column("label").cast(pl.Int8).to_numpy()
-    _check_finite(matrix_train, features, target)
+    ordered = Frames(*(frame.sort("anchor", "user_id") for frame in (frames.train, frames.valid, frames.test)))
+    codes = fit_codes(ordered.train, [name for name in features if name in categorical])
+    fitting, holding, test = (_rows(frame, features, codes) for frame in (ordered.train, ordered.valid, ordered.test))
+    matrices = {"training": fitting.matrix, "validation": holding.matrix, "test": test.matrix}
+    check_finite(matrices, features, target)
 
-    levels = {table.column: len(table.values) for table in codes}
-    by_category = [name in levels for name in features]
-    text, gains = _fit(matrix_train, labels_train, by_category, params, seed, _useful_threads(matrix_train, threads))
-    trees = parse_model_text(text, by_category)
-    booster = load_booster(text)
-    candidates = candidate_rows(trees, [levels.get(name) for name in features], seed)
-    leaves = np.asarray(booster.predict(candidates, pred_leaf=True, num_threads=threads))
-    stored = candidates[choose_rows(leaves.reshape(len(candidates), -1))]
-    matrix_valid = feature_matrix(rows_valid, features, codes)
-    labels_valid = rows_valid.get_column("label").cast(pl.Int8).to_numpy()
+    levels_of = {table.column: len(table.values) for table in codes}
+    levels = [levels_of.get(name) for name in features]
+    by_category = [count is not None for count in levels]
+    boosted = boost(fitting, holding, features, by_category, params, seed, threads)
+    model = load_model(boosted.text, by_category)
+    stored = _stored_rows(model.booster, candidate_rows(model.trees, levels, seed), threads)
+    calibration = fit_calibration(holding.labels, model_scores(model, holding.matrix, threads), params.calibration)
 
+    def probabilities(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        return calibrate(calibration, model_scores(model, matrix, threads))
+
+    scores = probabilities(test.matrix)
+    known = np.concatenate((fitting.labels, holding.labels))
+    opponent = _baseline_probabilities(fitting, holding, test, levels, params)
+    in_use, not_compared = _incumbent_probabilities(incumbent, ordered.test, target, threads)
     import lightgbm
 
     spec = ModelSpec(
@@ -98,130 +126,88 @@ def train(
         settings=params,
         seed=seed,
         features=tuple(features),
-        dtypes=tuple(dtype_name(frame_train.schema[name]) for name in features),
+        dtypes=tuple(dtype_name(frames.train.schema[name]) for name in features),
         codes=codes,
-        train_anchors=_anchors(frame_train),
-        valid_anchors=_anchors(frame_valid),
-        train_metrics=measure(labels_train, predict_matrix(booster, matrix_train, threads)),
-        metrics=measure(labels_valid, predict_matrix(booster, matrix_valid, threads)),
-        importance=tuple(sorted(zip(features, gains, strict=True), key=lambda entry: (-entry[1], entry[0]))),
+        train_anchors=anchors_of(frames.train),
+        valid_anchors=anchors_of(frames.valid),
+        test_anchors=anchors_of(frames.test),
+        apart=apart,
+        trees=boosted.trees,
+        sampled=tuple(sampled),
+        train_metrics=measure(fitting.labels, probabilities(fitting.matrix)),
+        metrics=measure(test.labels, scores),
+        intervals=tuple(bootstrap(test.labels, scores, seed).items()),
+        baseline=measure(test.labels, opponent),
+        reliability=reliability(test.labels, scores),
+        base_rate=int(np.count_nonzero(known)) / known.size,
+        calibration=calibration,
+        importance=tuple(sorted(zip(features, boosted.gains, strict=True), key=lambda entry: (-entry[1], entry[0]))),
+        permutation=permutation_importance(
+            lambda matrix: model_scores(model, matrix, threads),
+            test.matrix,
+            test.labels,
+            features,
+            seed,
+            used={name for name, gain in zip(features, boosted.gains, strict=True) if gain > 0},
+        ),
+        cuts=(),
+        verdict=judge(test.labels, scores, opponent, in_use, seed),
+        alarms=(
+            *feature_alarms(fitting.matrix, fitting.labels, features, params.leak_auc, categorical=categorical),
+            *_score_alarms(target, known, test.labels, scores),
+        ),
+        notes=(*_empty(fitting, features), *cut_levels(ordered.train, codes), *not_compared),
+        tuned=tuple(tuned),
         lightgbm_version=lightgbm.__version__,
-        sha256=text_sha256(text),
+        sha256=text_sha256(boosted.text),
         check_rows=tuple(tuple(None if np.isnan(value) else float(value) for value in row) for row in stored),
-        check_scores=tuple(float(score) for score in predict_matrix(booster, stored, threads)),
+        check_scores=tuple(float(score) for score in model_scores(model, stored, threads)),
     )
-    load_scorer(text, spec)
-    return TrainedModel(text=text, spec=spec)
+    load_scorer(boosted.text, spec)
+    return TrainedModel(text=boosted.text, spec=spec)
 
 
-def _useful_threads(matrix: NDArray[np.float64], threads: int) -> int:
-    # Threads wait for each other at every split. With little data that gains nothing, and on busy cores it takes a
-    # multiple of the time of one thread.
-    return max(1, min(threads, matrix.size // _VALUES_PER_THREAD))
+def _rows(frame: pl.DataFrame, features: Sequence[str], codes: Sequence[CodeTable]) -> Rows:
+    return Rows(feature_matrix(frame, features, codes), frame.get_column("label").cast(pl.Int8).to_numpy())
 
 
-def _fit(
-    matrix: NDArray[np.float64],
-    labels: NDArray[np.int8],
-    by_category: Sequence[bool],
-    params: Model,
-    seed: int,
-    threads: int,
-) -> tuple[str, list[float]]:
-    import lightgbm
-
-    settings: dict[str, Any] = {
-        "objective": "binary",
-        "learning_rate": params.learning_rate,
-        "num_leaves": params.leaves,
-        "min_data_in_leaf": params.min_rows_per_leaf,
-        "seed": seed,
-        "num_threads": threads,
-        "verbosity": -1,
-        "deterministic": True,
-        # A histogram by column is summed by one thread in row order; histograms by row, and those of features bundled
-        # into one, are summed in one part per thread.
-        "force_col_wise": True,
-        "enable_bundle": False,
-        "feature_pre_filter": False,
-    }
-    data = lightgbm.Dataset(
-        matrix,
-        label=labels,
-        feature_name=[feature_name(position) for position in range(len(by_category))],
-        categorical_feature=[position for position, coded in enumerate(by_category) if coded],
-        params=settings,
-    )
-    booster = lightgbm.train(settings, data, num_boost_round=params.trees)
-    gains = [float(gain) for gain in booster.feature_importance("gain")]
-    return canonical_text(booster.model_to_string()), gains
+def _stored_rows(booster: lightgbm.Booster, candidates: NDArray[np.float64], threads: int) -> NDArray[np.float64]:
+    leaves = np.asarray(booster.predict(candidates, pred_leaf=True, num_threads=threads))
+    return candidates[choose_rows(leaves.reshape(len(candidates), -1))]
 
 
-def _anchors(frame: pl.DataFrame) -> tuple[date, ...]:
-    return tuple(frame.get_column("anchor").unique().sort())
+def _score_alarms(
+    target: Target, known: NDArray[np.int8], labels: NDArray[np.int8], scores: NDArray[np.float64]
+) -> list[str]:
+    before, after = int(np.count_nonzero(known)), int(np.count_nonzero(labels))
+    alarms = (score_alarm(scores), shift_alarm(target.name, before, known.size, after, labels.size))
+    return [alarm for alarm in alarms if alarm is not None]
 
 
-def _check_columns(
-    frame_train: pl.DataFrame,
-    frame_valid: pl.DataFrame,
-    features: Sequence[str],
-    categorical: Sequence[str],
-    target: Target,
-) -> None:
-    problems = unusable_columns(frame_train.schema, features, categorical)
-    problems += [
-        f"{name!r}: is categorical but not one of the features" for name in categorical if name not in features
-    ]
-    problems += [f"{name!r}: is listed more than once" for name in sorted({*features}) if features.count(name) > 1]
-    if not features:
-        problems.append("there is no feature to learn from")
-    if not problems:
-        expected = {name: dtype_name(frame_train.schema[name]) for name in features}
-        problems = [f"{line} (validation)" for line in column_problems(frame_valid.schema, expected)]
+def _empty(rows: Rows, features: Sequence[str]) -> tuple[str, ...]:
+    empty = empty_features(rows.matrix, features)
+    return (f"no training row has a value of: {', '.join(map(repr, empty))}",) if empty else ()
+
+
+def _baseline_probabilities(
+    fitting: Rows, holding: Rows, test: Rows, levels: Sequence[int | None], params: Model
+) -> NDArray[np.float64]:
+    """Probabilities of the test rows from a baseline that was fitted and calibrated on the rows that the model was."""
+    baseline = fit_baseline(fitting, levels)
+    calibration = fit_calibration(holding.labels, baseline_scores(baseline, holding.matrix), params.calibration)
+    return calibrate(calibration, baseline_scores(baseline, test.matrix))
+
+
+def _incumbent_probabilities(
+    incumbent: TrainedModel | None, test: pl.DataFrame, target: Target, threads: int
+) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+    """Probabilities of the test rows from the model in use, or why there are none."""
+    if incumbent is None:
+        return None, ()
+    spec = incumbent.spec
+    if spec.target != target:
+        return None, ("the model in use is of another definition of the target and was not compared with",)
+    problems = column_problems(test.schema, dict(zip(spec.features, spec.dtypes, strict=True)))
     if problems:
-        message = f"target {target.name!r} cannot be trained on these features:\n" + "\n".join(
-            f"  - {line}" for line in problems
-        )
-        raise DataError(message, code="model-features", hint="leave the columns out, or convert them in the source")
-
-
-def _check_rows(frame_train: pl.DataFrame, frame_valid: pl.DataFrame, target: Target) -> None:
-    problems = []
-    for name, frame in (("training", frame_train), ("validation", frame_valid)):
-        labels = frame.get_column("label").cast(pl.Int64)
-        if not labels.is_in([0, 1]).fill_null(value=False).all():
-            problems.append(f"{name}: a label is not 0 or 1")
-        if frame.select("anchor", "user_id").is_duplicated().any():
-            problems.append(f"{name}: a user has two rows at one anchor")
-    train_anchors, valid_anchors = _anchors(frame_train), _anchors(frame_valid)
-    if train_anchors and valid_anchors:
-        end = train_anchors[-1] + timedelta(days=target.horizon_days)
-        if end > valid_anchors[0]:
-            problems.append(f"training labels reach to {end}, past the validation anchor {valid_anchors[0]}")
-    if problems:
-        message = f"the rows of target {target.name!r} are wrong:\n" + "\n".join(f"  - {line}" for line in problems)
-        raise IntegrityError(message, code="model-rows")
-
-
-def _check_classes(frame_train: pl.DataFrame, frame_valid: pl.DataFrame, target: Target, params: Model) -> None:
-    lines = []
-    too_few = False
-    for name, frame in (("training", frame_train), ("validation", frame_valid)):
-        positives = int(frame.get_column("label").cast(pl.Int64).sum())
-        negatives = frame.height - positives
-        too_few |= min(positives, negatives) < params.min_positives
-        lines.append(f"  - {name}: {frame.height} rows, {positives} positive, {negatives} negative")
-    if too_few:
-        message = (
-            f"target {target.name!r} ({target.event!r} within {target.horizon_days} days) has too little to learn "
-            f"from; expected at least {params.min_positives} positive and as many negative rows in each:\n"
-        ) + "\n".join(lines)
-        hint = "take a longer event log, a longer horizon_days or a more frequent event, or lower model.min_positives"
-        raise DataError(message, code="model-too-few-positives", hint=hint)
-
-
-def _check_finite(matrix: NDArray[np.float64], features: Sequence[str], target: Target) -> None:
-    infinite = [name for name, column in zip(features, matrix.T, strict=True) if np.isinf(column).any()]
-    if infinite:
-        message = f"target {target.name!r}: infinite values in the features " + ", ".join(map(repr, infinite))
-        raise DataError(message, code="model-features", hint="replace infinite contact attributes by null")
+        return None, (f"the model in use needs other features and was not compared with: {'; '.join(problems)}",)
+    return predict(test, load_scorer(incumbent.text, spec), threads), ()

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from engine.config import Model, Target
-from engine.propensity.train import TrainedModel, train
+from engine.propensity.train import Frames, TrainedModel, train
 
 CITIES = ["Angers", "Évry", "Île-de-France", "Lyon", "Nîmes", "Paris"]
 FEATURES = ("orders_count_90d", "spend_amount_90d", "open_rate_30d", "is_new", "nothing", "constant", "city")
 
 
-def labelled_rows(seed: int, anchors: list[date], users: int) -> pl.DataFrame:
+def labelled_rows(seed: int, anchors: list[date], users: int, first_user: int = 0) -> pl.DataFrame:
     generator = np.random.default_rng(seed)
     rows = users * len(anchors)
     orders = generator.poisson(2, rows)
@@ -24,7 +24,7 @@ def labelled_rows(seed: int, anchors: list[date], users: int) -> pl.DataFrame:
     label = generator.random(rows) < 1 / (1 + np.exp(-log_odds))
     return pl.DataFrame(
         {
-            "user_id": np.tile(np.arange(users), len(anchors)),
+            "user_id": np.tile(np.arange(first_user, first_user + users), len(anchors)),
             "anchor": np.repeat(np.array(anchors, dtype="datetime64[D]"), users),
             "label": label,
             "orders_count_90d": orders,
@@ -49,6 +49,16 @@ def rows_valid() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def rows_test() -> pl.DataFrame:
+    return labelled_rows(3, [date(2024, 3, 31)], 1000, first_user=1000)
+
+
+@pytest.fixture(scope="session")
+def frames(rows_train: pl.DataFrame, rows_valid: pl.DataFrame, rows_test: pl.DataFrame) -> Frames:
+    return Frames(rows_train, rows_valid, rows_test)
+
+
+@pytest.fixture(scope="session")
 def target() -> Target:
     return Target(name="buys", event="purchase", horizon_days=30)
 
@@ -64,5 +74,5 @@ def features() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def model(rows_train: pl.DataFrame, rows_valid: pl.DataFrame, target: Target, settings: Model) -> TrainedModel:
-    return train(rows_train, rows_valid, FEATURES, ["city"], target, settings, seed=7, threads=1)
+def model(frames: Frames, target: Target, settings: Model) -> TrainedModel:
+    return train(frames, FEATURES, ["city"], target, settings, seed=7, threads=1)

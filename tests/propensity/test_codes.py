@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.propensity.codes import MAX_LEVELS, CodeTable, encode, fit_codes
+from engine.propensity.codes import MAX_LEVELS, CodeTable, cut_levels, encode, fit_codes
 
 texts = st.lists(st.one_of(st.none(), st.sampled_from(["", "A", "a", "Île", "Île", "Z", "z"])), max_size=30)
 
@@ -53,3 +53,12 @@ def test_other_columns_and_the_order_of_rows_stay() -> None:
     frame = pl.DataFrame({"key": [3, 1, 2], "city": ["b", "a", "c"]})
     encoded = encode(frame, [CodeTable("city", ("a", "b"))])
     assert encoded.to_dict(as_series=False) == {"key": [3, 1, 2], "city": [1, 0, None]}
+
+
+def test_columns_that_lost_values_are_named() -> None:
+    many = [f"value-{number}" for number in range(MAX_LEVELS + 45)]
+    frame = pl.DataFrame({"all": many[:MAX_LEVELS] * 2, "some": [None] * 210 + many})
+    tables = fit_codes(frame, ["all", "some"])
+    [sentence] = cut_levels(frame, tables)
+    assert sentence.startswith("'some' has 300 values; the 255 most frequent are kept, the others (15.0 % of its ")
+    assert cut_levels(frame.head(10), fit_codes(frame.head(10), ["all", "some"])) == ()

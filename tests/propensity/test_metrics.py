@@ -103,6 +103,7 @@ def test_one_class_has_no_auc(labels: list[int], average_precision: float | None
     assert result.auc is None
     assert result.average_precision == average_precision
     assert result.lift_by_decile == lift
+    assert len(result.gain_by_decile) == len(lift)
     assert result.base_log_loss == result.base_brier == 0.0
 
 
@@ -116,13 +117,49 @@ def test_certain_and_wrong_is_finite() -> None:
     assert measure([1, 0], [0.0, 1.0]).log_loss == pytest.approx(-math.log(np.finfo(np.float64).eps), rel=1e-3)
 
 
+@given(st.one_of(tied_rows, free_rows))
+def test_gain_is_the_running_share_of_the_positives(rows: list[tuple[bool, float]]) -> None:
+    result = measure(*zip(*rows, strict=True))
+    if not result.positives:
+        assert result.gain_by_decile == ()
+        return
+    assert result.gain_by_decile == pytest.approx(np.cumsum(result.lift_by_decile) / 10)
+    assert result.gain_by_decile[-1] == 1.0
+
+
+@given(tied_rows)
+def test_precision_of_the_first_rows_agrees_with_cutting_every_row(rows: list[tuple[bool, float]]) -> None:
+    # Every row is cut into a hundred parts, which carry an equal share of the positives of its score.
+    rates = {
+        s: Fraction(sum(y for y, other in rows if other == s), sum(other == s for _, other in rows)) for _, s in rows
+    }
+    parts = [rates[score] for score in sorted((score for _, score in rows), reverse=True) for _ in range(100)]
+    expected = [float(sum(parts[: len(rows) * share]) / (len(rows) * share)) for share in (1, 5, 10, 20)]
+    result = measure(*zip(*rows, strict=True))
+    assert result.precision_at == tuple(zip((0.01, 0.05, 0.1, 0.2), expected, strict=True))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, unique_by=lambda row: row[1]))
+def test_calibration_error_of_distinct_scores_is_that_of_equal_cuts(rows: list[tuple[bool, float]]) -> None:
+    ordered = sorted(rows, key=lambda row: row[1])
+    bins: dict[int, list[tuple[bool, float]]] = {}
+    for position, row in enumerate(ordered):
+        bins.setdefault((2 * position + 1) * 10 // (2 * len(rows)), []).append(row)
+    expected = sum(abs(sum(score - label for label, score in part)) for part in bins.values()) / len(rows)
+    assert measure(*zip(*rows, strict=True)).ece == pytest.approx(expected, abs=1e-12)
+
+
+def test_rates_as_predicted_have_no_calibration_error() -> None:
+    labels = [1, 0, 0, 0] * 10 + [1, 1, 1, 0] * 10
+    assert measure(labels, [0.25] * 40 + [0.75] * 40).ece == 0.0
+    assert measure(labels, [0.75] * 40 + [0.25] * 40).ece == 0.5
+
+
 @pytest.mark.parametrize(
     ("labels", "scores", "problem"),
     [
         ([], [], "one label and one score"),
-        ([1, 0], [0.5], "one label and one score"),
         ([2, 0], [0.5, 0.5], "labels 0 and 1"),
-        ([1, 0], [0.5, float("nan")], "between 0 and 1"),
         ([1, 0], [0.5, 1.5], "between 0 and 1"),
     ],
 )
