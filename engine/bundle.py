@@ -1,8 +1,11 @@
 """The bundle: what `fit` learns and `score` applies, as text and JSON, with a checksum of every file.
 
-    bundle.json            date, feature specification, RFM edges and map, engagement scale, attributes, versions
+    bundle.json            date, feature specification, RFM edges and map, engagement scale, attributes, versions, files
     clusters.json          preparation, centroids, the curve that k was chosen from
-    targets/<name>/        model.txt (LightGBM's text) and model.json (features, dtypes, codes, metrics, check rows)
+    drift.json             histograms of features and scores of the users of the fit
+    value.json             customer value: the parameters of BG/NBD and Gamma-Gamma, and how well they fit
+    targets/<name>/        model.txt (LightGBM's text), model.json (features, dtypes, codes, metrics, check rows) and
+                           card.md (the model card, for people)
     files.json             sha256 of every file above; the bundle's id is the checksum of this list
 
 Nothing in it is ever unpickled or run.
@@ -12,28 +15,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from engine.clusters.assign import Clustering
 from engine.clusters.assign import from_json as clustering_from_json
 from engine.clusters.assign import to_json as clustering_to_json
 from engine.errors import ConfigError, IntegrityError
+from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
+from engine.propensity.card import model_card
+from engine.propensity.drift import Reference
+from engine.propensity.matrix import dtype_name
 from engine.propensity.spec import ModelSpec
 from engine.propensity.train import TrainedModel
 from engine.segments.rfm_maps import SegmentMap
 from engine.segments.rfm_scores import RfmEdges
 from engine.tables.durable import canonical_json, sha256_of
+from engine.value.model import ValueModel
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 REFIT: Final = "Run `tamis fit` to write a new bundle, or restore this one from a copy."
 _VERSIONED = ("tamis", "polars", "lightgbm", "polars-hash")
+_MUST_MATCH = ("polars", "lightgbm")
+_TEXT = ("Categorical", "Enum")
 ID_DIGITS: Final = 12
+_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError)
+"""What reading a file raises that is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,8 @@ class Bundle:
         clustering: None when clusters are off.
         cluster_curve: The figures of every k that was tried.
         models: One per target, in the order of the configuration.
+        drift: Histograms of the users of the fit; None when none were made.
+        value: Customer value; None when it is not wanted.
     """
 
     as_of: date
@@ -65,10 +84,46 @@ class Bundle:
     clustering: Clustering | None
     cluster_curve: tuple[dict[str, float], ...]
     models: tuple[TrainedModel, ...]
+    drift: Reference | None = None
+    value: ValueModel | None = None
+
+
+class _Meta(BaseModel):
+    """The fields of `bundle.json` and their types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    format: int
+    as_of: date
+    learnt_from: dict[str, str]
+    spec: dict[str, Any]
+    user_dtype: Literal["Int64", "String"]
+    rfm_edges: dict[str, Any] | None
+    segment_map: SegmentMap
+    engagement_full_at: int
+    contacts: tuple[tuple[str, str], ...]
+    targets: tuple[str, ...]
+    files: tuple[str, ...]
+    versions: dict[str, str]
 
 
 def bundle_files(bundle: Bundle) -> dict[str, str]:
     """The bundle as file names and texts; the same bundle gives the same texts."""
+    versions = {name: version(name) for name in _VERSIONED}
+    files = {}
+    if bundle.clustering is not None:
+        files["clusters.json"] = canonical_json(
+            {**clustering_to_json(bundle.clustering), "curve": list(bundle.cluster_curve)}
+        )
+    if bundle.drift is not None:
+        files["drift.json"] = bundle.drift.to_json()
+    if bundle.value is not None:
+        files["value.json"] = bundle.value.to_json()
+    for model in bundle.models:
+        folder = f"targets/{model.spec.target.name}"
+        files[f"{folder}/model.txt"] = model.text
+        files[f"{folder}/model.json"] = model.spec.to_json()
+        files[f"{folder}/card.md"] = model_card(model.spec, [name for name, _ in bundle.contacts], versions)
     meta = {
         "format": FORMAT,
         "as_of": bundle.as_of.isoformat(),
@@ -80,17 +135,10 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
         "engagement_full_at": bundle.engagement_full_at,
         "contacts": [list(attribute) for attribute in bundle.contacts],
         "targets": [model.spec.target.name for model in bundle.models],
-        "versions": {name: version(name) for name in _VERSIONED},
+        "files": sorted(files),
+        "versions": versions,
     }
-    files = {"bundle.json": canonical_json(meta)}
-    if bundle.clustering is not None:
-        files["clusters.json"] = canonical_json(
-            {**clustering_to_json(bundle.clustering), "curve": list(bundle.cluster_curve)}
-        )
-    for model in bundle.models:
-        folder = f"targets/{model.spec.target.name}"
-        files[f"{folder}/model.txt"] = model.text
-        files[f"{folder}/model.json"] = model.spec.to_json()
+    files["bundle.json"] = canonical_json(meta)
     checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}
     return {**files, "files.json": canonical_json(checksums)}
 
@@ -100,20 +148,28 @@ def bundle_id(folder: Path) -> str:
     return identity_of((folder / "files.json").read_bytes())
 
 
+def is_bundle_id(name: str) -> bool:
+    """Whether a folder of this name must hold the bundle of that id."""
+    return _ID.fullmatch(name) is not None
+
+
 def identity_of(listing: bytes) -> str:
     """The id of a bundle with this list of checksums."""
     return hashlib.sha256(listing).hexdigest()[:ID_DIGITS]
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """The bundle in `folder`, after every file was checked against its checksum.
+    """The bundle in `folder`, after every file was checked against its checksum; kept for the tasks of one process.
 
     Raises:
         ConfigError: There is no bundle at `folder`.
-        IntegrityError: Files are missing, changed, damaged or not part of it, or written by another major version.
+        IntegrityError: Files are missing, changed, damaged, not part of it or of another bundle, or were written by
+            another major version.
     """
     listing = folder / "files.json"
     if not listing.is_file():
+        if (folder / "bundle.json").is_file():
+            check_files(folder)
         raise ConfigError(
             f"there is no bundle at {folder}", code="bundle-missing", hint="Run `tamis fit` first, or check --bundle."
         )
@@ -122,6 +178,93 @@ def load_bundle(folder: Path) -> Bundle:
 
 @lru_cache(maxsize=4)
 def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part of the cache's key
+    check_files(folder)
+    try:
+        read_meta(folder)
+        meta = _Meta.model_validate_json((folder / "bundle.json").read_bytes())
+        parts = {name: (folder / name).read_bytes() for name in meta.files if not name.startswith("targets/")}
+        clustering: dict[str, Any] | None = json.loads(parts["clusters.json"]) if "clusters.json" in parts else None
+        bundle = Bundle(
+            as_of=meta.as_of,
+            learnt_from=tuple(sorted(meta.learnt_from.items())),
+            spec=_feature_spec(meta.spec),
+            user_dtype=meta.user_dtype,
+            rfm_edges=None if meta.rfm_edges is None else RfmEdges.from_json(json.dumps(meta.rfm_edges)),
+            segment_map=meta.segment_map,
+            engagement_full_at=meta.engagement_full_at,
+            contacts=meta.contacts,
+            clustering=None if clustering is None else clustering_from_json(clustering),
+            cluster_curve=() if clustering is None else tuple(clustering["curve"]),
+            models=tuple(_load_model(folder / "targets" / name) for name in meta.targets),
+            drift=Reference.from_json(parts["drift.json"]) if "drift.json" in parts else None,
+            value=ValueModel.from_json(parts["value.json"]) if "value.json" in parts else None,
+        )
+        problems = _contradictions(bundle, meta, folder)
+    except UNREADABLE as error:
+        raise IntegrityError(
+            f"the bundle {folder} cannot be read: {type(error).__name__}", code="bundle-damaged", hint=REFIT
+        ) from error
+    if problems:
+        raise IntegrityError(
+            f"the parts of the bundle {folder} do not belong together:\n" + "\n".join(f"  {line}" for line in problems),
+            code="bundle-parts",
+            hint=REFIT,
+        )
+    return bundle
+
+
+def _feature_spec(data: dict[str, Any]) -> FeatureSpec:
+    spec = FeatureSpec.from_json(data)
+    # Names were checked; this checks the types of the values.
+    TypeAdapter(FeatureSpec).validate_json(json.dumps(data), strict=True)
+    return spec
+
+
+def _load_model(folder: Path) -> TrainedModel:
+    text = (folder / "model.txt").read_bytes().decode()
+    return TrainedModel(text=text, spec=ModelSpec.from_json((folder / "model.json").read_bytes()))
+
+
+def _contradictions(bundle: Bundle, meta: _Meta, folder: Path) -> list[str]:
+    """What does not fit together in a bundle whose files are all readable."""
+    parts = {"clusters.json": bundle.clustering, "drift.json": bundle.drift, "value.json": bundle.value}
+    made = {"bundle.json", *(name for name, part in parts.items() if part is not None)}
+    made |= {f"targets/{name}/{file}" for name in meta.targets for file in ("model.txt", "model.json", "card.md")}
+    there = set(json.loads((folder / "files.json").read_bytes()))
+    problems = [f"missing: {name}" for name in sorted(made - there)]
+    problems += [f"not part of it: {name}" for name in sorted({*there, *meta.files} - made)]
+    columns = {feature.name: dtype_name(feature.dtype) for feature in catalogue(bundle.spec)}
+    columns |= {name: "String" if dtype.startswith(_TEXT) else dtype for name, dtype in bundle.contacts}
+    if bundle.clustering is not None:
+        needed = ((name, None) for name in bundle.clustering.preparation.features)
+        problems += [f"clusters.json: {line}" for line in _column_problems(needed, columns)]
+    if bundle.value is not None and bundle.spec.purchase is None:
+        problems.append("value.json: the bundle's features know no purchase")
+    for name, model in zip(meta.targets, bundle.models, strict=True):
+        where = f"targets/{name}"
+        if model.spec.target.name != name:
+            problems.append(f"{where}: holds the model of the target {model.spec.target.name!r}")
+        needed_types = zip(model.spec.features, model.spec.dtypes, strict=True)
+        problems += [f"{where}: {line}" for line in _column_problems(needed_types, columns)]
+    return problems
+
+
+def _column_problems(needed: Iterable[tuple[str, str | None]], columns: dict[str, str]) -> list[str]:
+    problems = []
+    for name, dtype in needed:
+        if name not in columns:
+            problems.append(f"the feature {name!r} is none of the bundle's features and attributes")
+        elif dtype not in {None, columns[name]}:
+            problems.append(f"the feature {name!r} is {dtype}, the bundle's is {columns[name]}")
+    return problems
+
+
+def check_files(folder: Path) -> None:
+    """Stop when the files of a bundle are not those that were written; `load_bundle` reads a bundle only once.
+
+    Raises:
+        IntegrityError: All that is wrong.
+    """
     problems = damages(folder)
     if problems:
         raise IntegrityError(
@@ -129,33 +272,6 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
             code="bundle-damaged",
             hint=REFIT,
         )
-    try:
-        meta = read_meta(folder)
-        clusters = folder / "clusters.json"
-        clustering: dict[str, Any] | None = json.loads(clusters.read_bytes()) if clusters.exists() else None
-        edges = meta["rfm_edges"]
-        return Bundle(
-            as_of=date.fromisoformat(meta["as_of"]),
-            learnt_from=tuple(sorted(meta["learnt_from"].items())),
-            spec=FeatureSpec.from_json(meta["spec"]),
-            user_dtype=meta["user_dtype"],
-            rfm_edges=None if edges is None else RfmEdges.from_json(json.dumps(edges)),
-            segment_map=meta["segment_map"],
-            engagement_full_at=int(meta["engagement_full_at"]),
-            contacts=tuple((name, dtype) for name, dtype in meta["contacts"]),
-            clustering=None if clustering is None else clustering_from_json(clustering),
-            cluster_curve=() if clustering is None else tuple(clustering["curve"]),
-            models=tuple(_load_model(folder / "targets" / name) for name in meta["targets"]),
-        )
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise IntegrityError(
-            f"the bundle {folder} cannot be read: {type(error).__name__}", code="bundle-damaged", hint=REFIT
-        ) from error
-
-
-def _load_model(folder: Path) -> TrainedModel:
-    text = (folder / "model.txt").read_bytes().decode()
-    return TrainedModel(text=text, spec=ModelSpec.from_json((folder / "model.json").read_bytes()))
 
 
 def damages(folder: Path) -> list[str]:
@@ -166,8 +282,11 @@ def damages(folder: Path) -> list[str]:
         problems = [f"missing: {name}" for name in sorted(listed.keys() - found)]
         problems += [f"not part of it: {name}" for name in sorted(found - listed.keys())]
         changed = [name for name in sorted(listed.keys() & found) if sha256_of(folder / name) != listed[name]]
-    except (ValueError, AttributeError, OSError) as error:
+        identity = bundle_id(folder)
+    except UNREADABLE as error:
         return [f"files.json: {type(error).__name__}"]
+    if is_bundle_id(folder.name) and folder.name != identity:
+        problems.append(f"files.json: is of the bundle {identity}")
     return [*problems, *(f"changed: {name}" for name in changed)]
 
 
@@ -176,11 +295,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
     Raises:
         IntegrityError: Another major version wrote the bundle.
-        ValueError, KeyError, TypeError, OSError: It is no description.
+        ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError: It is no description.
     """
     meta: dict[str, Any] = json.loads((folder / "bundle.json").read_bytes())
     wrong = [f"format {meta['format']}, expected {FORMAT}"] if meta["format"] != FORMAT else []
-    for name in ("polars", "lightgbm"):
+    # Of format 1 nothing else is known to be as it is now.
+    for name in () if wrong else _MUST_MATCH:
         then, now = str(meta["versions"][name]), version(name)
         if then.partition(".")[0] != now.partition(".")[0]:
             wrong.append(f"{name} {then}, installed is {now}")

@@ -1,28 +1,31 @@
-"""The bundles of an output root: how one is added, and which one is taken.
+"""The bundles of an output root: how one is added, which one is taken, and how a person changes that.
 
     _bundles/<id>/         a bundle
-    _bundles/current       the id of the bundle that was written last, and of those before it, in the order of writing
+    _bundles/current       what was done with each, in order; see `engine.bundle_pointer`
+
+A date is scored with the bundle of the latest fit on or before it, under the same configuration; of several fits of one
+day the last counts. A bundle that a person promoted takes the place of all that were promoted before that act, on every
+date that it can score. Bundles that are held back or withdrawn are never taken.
 
 Whoever writes holds the lock of the output root; whoever reads needs none.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from engine.bundle import ID_DIGITS, REFIT, Bundle, bundle_files, damages, identity_of, read_meta
-from engine.errors import ConfigError, IntegrityError
+from engine.bundle import UNREADABLE, Bundle, bundle_files, check_files, damages, identity_of, load_bundle, read_meta
+from engine.bundle_pointer import Act, choose, current_of, read_acts, state_of, with_act, write_acts
+from engine.errors import ConfigError, IntegrityError, TamisError
+from engine.propensity.predict import load_scorer
 from engine.tables import disk
-from engine.tables.durable import durable_json, durable_text
+from engine.tables.durable import durable_text
 from engine.tables.layout import bundles_folder
-
-_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+from engine.tables.lock import writer_lock
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,17 @@ class Conditions:
     contacts: Mapping[str, str]
 
 
-def write_bundle(bundle: Bundle, staging: Path, out: Path) -> Path:
-    """Write a bundle under `out` and make it the current one; returns its folder.
+def write_bundle(bundle: Bundle, staging: Path, out: Path, *, promote: bool = True) -> Path:
+    """Write a bundle under `out` and promote it, or hold it back; returns its folder.
+
+    A bundle that is there already keeps its files. One that a person withdrew stays withdrawn when it is fitted again,
+    and one that is promoted already stays so when it should be held back.
 
     Args:
         bundle: The bundle.
         staging: An empty folder on the same file system.
         out: The output root.
+        promote: Whether it may be chosen from now on; one that is not is kept and listed.
     """
     files = bundle_files(bundle)
     for name, text in files.items():
@@ -60,71 +67,77 @@ def write_bundle(bundle: Bundle, staging: Path, out: Path) -> Path:
         disk.rename(staging, target)
         disk.sync_folder(target.parent)
     try:
-        written = _written(out)
+        acts = read_acts(out)
     except IntegrityError:
-        written = ()
-    before = [name for name in written if name != identity and (target.parent / name).exists()]
-    pointer = {"bundle": identity, "as_of": bundle.as_of.isoformat(), "before": before}
-    durable_json(pointer, bundles_folder(out) / "current")
+        acts = ()
+    there = [act for act in acts if act.bundle == identity or (target.parent / act.bundle).exists()]
+    write_acts(out, with_act(there, Act("fitted" if promote else "held", identity, bundle.as_of)))
     return target
 
 
 def current_bundle(out: Path) -> Path | None:
-    """Folder of the bundle that was written last under an output root; None when nothing was fitted yet.
+    """Folder of the bundle that is taken for a day after all fits; None when none is promoted.
 
     Raises:
-        IntegrityError: The pointer is damaged.
+        IntegrityError: The record of the bundles is damaged, or of an earlier version.
     """
-    written = _written(out)
-    return bundles_folder(out) / written[-1] if written else None
-
-
-def _written(out: Path) -> tuple[str, ...]:
-    """The ids of the bundles under an output root in the order in which they were written."""
-    pointer = bundles_folder(out) / "current"
-    if not pointer.exists():
-        return ()
-    try:
-        content = json.loads(pointer.read_bytes())
-        written = (*content["before"], content["bundle"])
-        if all(_ID.fullmatch(name) for name in written):
-            return written
-        problem = "an entry is no id"
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        problem = type(error).__name__
-    raise IntegrityError(f"{pointer} does not name a bundle: {problem}", code="bundle-pointer", hint=REFIT)
+    current = current_of(read_acts(out))
+    return None if current is None else bundles_folder(out) / current
 
 
 def find_bundle(out: Path, as_of: date, conditions: Conditions, max_age_days: int | None = None) -> Path | None:
-    """Folder of the latest bundle under `out` that can score `as_of`; None when there is none.
+    """Folder of the bundle under `out` that scores `as_of`; None when there is none, or a new fit is due.
 
-    Of several fits of one day, the one that was written last counts. Bundles of other versions, damaged ones and those
-    that `write_bundle` did not finish do not count; when the order of writing is lost, none does.
+    Bundles of other versions, damaged ones and those that `write_bundle` did not finish do not count; when the record
+    of what was done is lost, none does.
 
     Args:
         out: The output root.
         as_of: The bundle was fitted on that day or before,
-        conditions: under these conditions,
-        max_age_days: less than so many days before; however old when None.
+        conditions: under these conditions.
+        max_age_days: A fit is due when the last one, whether its bundle was promoted or not, was that many days before
+            `as_of`: to fit again sooner would only make what was held back or withdrawn. Never due when None.
     """
     try:
-        written = _written(out)
+        acts = read_acts(out)
     except IntegrityError:
         return None
-    usable: list[tuple[date, int, Path]] = []
-    for position, name in enumerate(written):
-        folder = bundles_folder(out) / name
+    fits: dict[str, date] = {}
+    for name in dict.fromkeys(act.bundle for act in acts):
         try:
-            meta = read_meta(folder)
+            meta = read_meta(bundles_folder(out) / name)
             fitted = date.fromisoformat(meta["as_of"])
-            if not _holds(conditions, meta):
-                continue
-        except (IntegrityError, ValueError, KeyError, TypeError, OSError):
+            if fitted <= as_of and _holds(conditions, meta):
+                fits[name] = fitted
+        except (IntegrityError, *UNREADABLE):
             continue
-        age = (as_of - fitted).days
-        if age >= 0 and (max_age_days is None or age < max_age_days):
-            usable.append((fitted, position, folder))
-    return next((folder for *_, folder in sorted(usable, reverse=True) if not damages(folder)), None)
+    # Checksums of all files take long: only of bundles that decide.
+    while max_age_days is not None:
+        last = max(fits, key=lambda name: fits[name], default=None)
+        if last is None or (as_of - fits[last]).days >= max_age_days:
+            return None
+        if not damages(bundles_folder(out) / last):
+            break
+        del fits[last]
+    while (chosen := choose(acts, fits)) is not None:
+        folder = bundles_folder(out) / chosen
+        if not damages(folder):
+            return folder
+        del fits[chosen]
+    return None
+
+
+def bundle_before(out: Path, as_of: date) -> Path | None:
+    """Folder of the bundle in use before a fit as of a day: of those that were fitted earlier; None without one.
+
+    A fit that is repeated is compared with the same bundle, and so gives the same one.
+    """
+    try:
+        acts = read_acts(out)
+    except IntegrityError:
+        return None
+    chosen = choose(acts, {act.bundle for act in acts if act.as_of < as_of})
+    return None if chosen is None else bundles_folder(out) / chosen
 
 
 def _holds(conditions: Conditions, meta: Mapping[str, Any]) -> bool:
@@ -161,3 +174,94 @@ def check_bundle(bundle: Bundle, folder: Path, as_of: date, learnt_from: Mapping
             code="bundle-later",
             hint=f"Fit as of {as_of} or earlier, or name an older bundle with --bundle.",
         )
+
+
+def promote_bundle(out: Path, identity: str) -> None:
+    """Make a bundle the one that is taken on every date it can score, also one that was held back or withdrawn.
+
+    Args:
+        out: The output root; its lock is taken.
+        identity: Id of the bundle.
+
+    Raises:
+        ConfigError: There is no such bundle.
+        ConflictError: Another run is writing to `out`.
+        IntegrityError: The bundle is damaged or of another version, or the record of the bundles is damaged.
+    """
+    folder = bundles_folder(out) / identity
+    if not folder.is_dir():
+        raise unknown_bundle(out, identity)
+    with writer_lock(out, "bundle-promote"):
+        write_acts(out, with_act(read_acts(out), Act("promoted", identity, check_whole(folder).as_of)))
+
+
+def rollback_bundle(out: Path) -> tuple[str, str]:
+    """Withdraw the current bundle, so that the one that was taken before it is current; returns the ids of both.
+
+    Raises:
+        ConfigError: No bundle is promoted, or none but the current one.
+        ConflictError: Another run is writing to `out`.
+        IntegrityError: The bundle before it is damaged or of another version, or the record of the bundles is damaged.
+    """
+    if not bundles_folder(out).is_dir():
+        raise nothing_promoted(out)
+    with writer_lock(out, "bundle-rollback"):
+        acts = read_acts(out)
+        current = current_of(acts)
+        if current is None:
+            raise nothing_promoted(out)
+        as_of = next(act.as_of for act in acts if act.bundle == current)
+        left = with_act(acts, Act("withdrawn", current, as_of))
+        before = current_of(left)
+        if before is None:
+            raise ConfigError(
+                f"the bundle {current} is the only one that is promoted under {out}: there is none to go back to",
+                code="bundle-rollback",
+                hint="Promote another with `tamis bundle promote`, or make one with `tamis fit`.",
+            )
+        try:
+            check_whole(bundles_folder(out) / before)
+        except TamisError as error:
+            raise IntegrityError(
+                f"cannot go back to the bundle {before}: {error.message}",
+                code=error.code,
+                hint="Promote an earlier one by its id (`tamis bundle list`, `tamis bundle promote`).",
+            ) from error
+        write_acts(out, left)
+    return current, before
+
+
+def check_whole(folder: Path) -> Bundle:
+    """The bundle in `folder`, after everything that a score run would check of it, its models included.
+
+    Raises:
+        ConfigError: There is no bundle.
+        IntegrityError: It is damaged, or of another version.
+    """
+    bundle = load_bundle(folder)
+    check_files(folder)
+    for model in bundle.models:
+        load_scorer(model.text, model.spec)
+    return bundle
+
+
+def nothing_promoted(out: Path) -> ConfigError:
+    """Why there is no bundle to score with: nothing was fitted yet, or everything is held back or withdrawn."""
+    acts = read_acts(out)
+    if not acts:
+        return ConfigError(f"nothing was fitted yet under {out}", code="bundle-missing", hint="Run `tamis fit` first.")
+    states = ", ".join(f"{act.bundle} is {state_of(acts, act.bundle)}" for act in acts)
+    return ConfigError(
+        f"no bundle under {out} is promoted: {states}",
+        code="bundle-missing",
+        hint="See `tamis bundle list`; `tamis bundle promote` takes one in spite of its gate.",
+    )
+
+
+def unknown_bundle(out: Path, name: str, suggestion: str = "") -> ConfigError:
+    """The error for a name that no bundle has."""
+    return ConfigError(
+        f"there is no bundle {name!r}{suggestion} under {out}",
+        code="bundle-unknown",
+        hint="`tamis bundle list` prints the ids.",
+    )

@@ -1,30 +1,27 @@
-"""The two jobs from top to bottom: `fit_run` learns a bundle, `score_run` turns a log into published segment tables."""
+"""The jobs from top to bottom: a log becomes published segment tables, a table of features, or a count of its rows."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.bundle import Bundle, bundle_id, load_bundle
-from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
+from engine.bundle import bundle_id, load_bundle
+from engine.bundle_store import check_bundle, current_bundle, find_bundle, nothing_promoted
 from engine.config import Config
-from engine.errors import ConfigError
+from engine.errors import HeldError
 from engine.events.checks import rows_read
 from engine.execution.protocol import Executor
 from engine.features.choice import feature_spec
-from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
+from engine.fitting import check_rules, conditions_of, fit_opened, fit_run
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.progress import Progress, track
-from engine.propensity.train import TrainedModel
 from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
-from engine.segments.rules import compile_rules
 from engine.stages.accounting import (
     Stopwatch,
     check_tables,
@@ -36,15 +33,14 @@ from engine.stages.accounting import (
     table_records,
 )
 from engine.stages.accounts import account_files
+from engine.stages.drift import compare, stage_drift
 from engine.stages.feature_table import FeatureTask, write_features
 from engine.stages.features import provisional_wants, wanted_of
 from engine.stages.forward import forward_shelf, keep_totals
-from engine.stages.learning import Clustered, Scales, build_matrices, check_history, learn
-from engine.stages.learning_plan import anchor_days, check_columns, learn_tasks, matrix_tasks
-from engine.stages.notices import score_warnings, stale_log, weak_models
+from engine.stages.learning import check_history
+from engine.stages.notices import score_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import count_rows, prepare, types_in_use
-from engine.stages.schemas import rule_schema, score_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
@@ -52,90 +48,7 @@ from engine.tables.manifest import Manifest
 from engine.tables.publish import publish
 from engine.tables.workspace import workspace
 
-if TYPE_CHECKING:
-    import polars as pl
-
-
-def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
-    """Learn RFM edges, the engagement scale, clusters and one propensity model per target; write them as one bundle.
-
-    The same log, configuration and date give the same bundle, byte for byte, on any executor.
-
-    Args:
-        config: The configuration.
-        as_of: First day that is not used; labels of the validation rows end there.
-        executor: Where the tasks run.
-        progress: Told how far each stage is.
-
-    Raises:
-        ConfigError: The configuration names what does not exist.
-        DataError: The log cannot be used, or has too little to learn from.
-        IntegrityError: The input was changed during the run, or rows do not add up.
-        ConflictError: Another run is writing to the same output.
-    """
-    watch = Stopwatch()
-    return _fit(open_run(config), as_of, executor, progress, watch)
-
-
-def _fit(opened: Opened, as_of: date, executor: Executor, progress: Progress | None, watch: Stopwatch) -> RunRecord:
-    config, contacts = opened.config, opened.contacts
-    run_id = run_identity("fit", as_of, opened.fingerprints)
-    with workspace(Path(config.out), run_id) as work:
-        with watch.stage("read"):
-            types = types_in_use(config, opened.given, as_of, executor, progress)
-            prepared = prepare(
-                config,
-                opened.given,
-                as_of,
-                work=work,
-                executor=executor,
-                progress=progress,
-                types=types,
-                wanted=provisional_wants(config, types, contacts),
-            )
-        priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
-        spec = feature_spec(config, prepared.types, priced, contacts)
-        _check_rules(config, spec, contacts)
-        first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
-        check_history(config.targets, first, last, day_number(as_of))
-        with watch.stage("features"):
-            days = (day_number(as_of), *anchor_days(config, prepared, as_of))
-            accounts = account_files(
-                prepared, prepared.shelf, spec, days, work=work, executor=executor, progress=progress
-            )
-            tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work, accounts)
-            matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
-        reconcile(prepared, matrices)
-        known = contact_counts(prepared, matrices)
-        with watch.stage("learn"):
-            to_learn = learn_tasks(config, spec, matrices, as_of, contacts, executor.threads)
-            learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
-        [scales] = [result for result in learnt if isinstance(result, Scales)]
-        clustered = next((result for result in learnt if isinstance(result, Clustered)), None)
-        bundle = Bundle(
-            as_of=as_of,
-            learnt_from=tuple(sorted(learning_hashes(config).items())),
-            spec=spec,
-            user_dtype=opened.given.user_dtype,
-            rfm_edges=scales.rfm_edges,
-            segment_map=config.rfm.segment_map,
-            engagement_full_at=scales.engagement_full_at,
-            contacts=tuple((name, str(dtype)) for name, dtype in contacts.items()),
-            clustering=None if clustered is None else clustered.clustering,
-            cluster_curve=() if clustered is None else clustered.curve,
-            models=tuple(result for result in learnt if isinstance(result, TrainedModel)),
-        )
-        check_unchanged(opened)
-        folder = write_bundle(bundle, work / "bundle", Path(config.out))
-    counts = {
-        "rows": row_counts(prepared.ingested),
-        **ingest_counts(prepared.ingested),
-        "users": sum(matrix.users for matrix in matrices),
-        **known,
-        "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
-        "warnings": weak_models(model.spec for model in bundle.models),
-    }
-    return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))
+__all__ = ["check_run", "features_run", "fit_run", "run", "score_run"]
 
 
 def score_run(
@@ -169,11 +82,11 @@ def score_run(
     out = Path(config.out)
     folder = bundle or current_bundle(out)
     if folder is None:
-        raise ConfigError(f"nothing was fitted yet under {out}", code="bundle-missing", hint="Run `tamis fit` first.")
+        raise nothing_promoted(out)
     opened = open_run(config)
     if bundle is None:
         # When none fits, the current one says why.
-        folder = find_bundle(out, as_of, _conditions(opened)) or folder
+        folder = find_bundle(out, as_of, conditions_of(opened)) or folder
     return _score(opened, as_of, folder, executor, progress, watch)
 
 
@@ -184,7 +97,7 @@ def _score(
     fitted = load_bundle(folder)
     check_bundle(fitted, folder, as_of, learning_hashes(config))
     contacts = check_attributes(fitted, opened.contacts)
-    _check_rules(config, fitted.spec, contacts)
+    check_rules(config, fitted.spec, contacts)
     check_user_ids(fitted, opened.given.user_dtype)
     identity = bundle_id(folder)
     fingerprints = {**opened.fingerprints, "bundle": identity}
@@ -236,8 +149,10 @@ def _score(
             **contact_counts(prepared, buckets),
             "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
-        counts["warnings"] = score_warnings(config, as_of, fitted, counts, prepared)
-        tables = table_records(prepared, buckets, as_of)
+        drift = compare(fitted.drift, [bucket.drift for bucket in buckets])
+        notes = sorted({note for bucket in buckets for note in bucket.notes})
+        counts["warnings"] = [*score_warnings(config, as_of, fitted, counts, prepared, drift), *notes]
+        tables = table_records(prepared, buckets, as_of, stage_drift(drift, work, as_of, run_mark(run_id)))
         check_tables(tables, counts["users"])
         check_unchanged(opened)
         with watch.stage("publish"):
@@ -319,13 +234,24 @@ def run(config: Config, as_of: date, *, executor: Executor, progress: Progress |
     """
     watch = Stopwatch()
     opened = open_run(config)
-    folder = find_bundle(Path(config.out), as_of, _conditions(opened), config.refit_after_days)
+    conditions = conditions_of(opened)
+    folder = find_bundle(Path(config.out), as_of, conditions, config.refit_after_days)
     if folder is not None:
         return _score(opened, as_of, folder, executor, progress, watch)
-    fit = _fit(opened, as_of, executor, progress, Stopwatch())
+    try:
+        fit = fit_opened(opened, as_of, executor, progress)
+    except HeldError as held:
+        folder = find_bundle(Path(config.out), as_of, conditions)
+        if folder is None:
+            raise
+        scored = _score(opened, as_of, folder, executor, progress, watch)
+        warnings = [f"{held.message}; the bundle {folder.name} was used again", *scored.counts["warnings"]]
+        return replace(scored, counts={**scored.counts, "warnings": warnings})
     scored = _score(opened, as_of, Path(str(fit.bundle)), executor, progress, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
-    counts = {**scored.counts, "models": fit.counts["models"]}
+    learnt: dict[str, Any] = {name: fit.counts[name] for name in ("models", "kept_models") if name in fit.counts}
+    warnings = list(dict.fromkeys((*fit.counts["warnings"], *scored.counts["warnings"])))
+    counts = {**scored.counts, **learnt, "warnings": warnings}
     return replace(scored, counts=counts, timings={**timings, **scored.timings})
 
 
@@ -351,7 +277,7 @@ def check_run(
         with watch.stage("read"):
             total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
     priced = frozenset(count.event_type for count in total.types if count.priced)
-    _check_rules(config, feature_spec(config, types, priced, opened.contacts), opened.contacts)
+    check_rules(config, feature_spec(config, types, priced, opened.contacts), opened.contacts)
     warnings = []
     if as_of is not None:
         check_history(config.targets, total.first_day or 0, total.last_day or 0, day_number(as_of))
@@ -369,15 +295,3 @@ def check_run(
         "warnings": warnings,
     }
     return RunRecord(run_identity("check", as_of, opened.fingerprints), as_of, counts, watch.timings())
-
-
-def _check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
-    check_columns(config, spec, contacts)
-    names = [target.name for target in config.targets]
-    scores = score_schema(spec, names, clustered=config.clusters.enabled)
-    compile_rules(config.segments, rule_schema(spec, scores, contacts))
-
-
-def _conditions(opened: Opened) -> Conditions:
-    contacts = {name: str(dtype) for name, dtype in opened.contacts.items()}
-    return Conditions(learning_hashes(opened.config), opened.given.user_dtype, contacts)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,36 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from engine import bundle_store as module
+from engine import bundle_pointer, bundle_store
 from engine.bundle import Bundle, bundle_files, bundle_id, load_bundle
-from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle, write_bundle
-from engine.config import Config
-from engine.errors import ConfigError, IntegrityError
-from engine.features.choice import feature_spec
+from engine.bundle_pointer import read_acts, state_of
+from engine.bundle_store import (
+    Conditions,
+    bundle_before,
+    check_bundle,
+    current_bundle,
+    find_bundle,
+    nothing_promoted,
+    promote_bundle,
+    rollback_bundle,
+    write_bundle,
+)
+from engine.errors import ConfigError, ConflictError, IntegrityError
 from engine.tables import disk
 from engine.tables.layout import bundles_folder
+from engine.tables.lock import writer_lock
+from tests.bundles import DAY, bundle, full_bundle
 
-DAY = date(2026, 3, 1)
 CONDITIONS = Conditions({"seed": "1", "model": "2"}, "Int64", {"region": "String", "age": "Int64", "more": "Boolean"})
-
-
-def bundle(number: int = 1, **changes: object) -> Bundle:
-    """A small bundle; another number is what another log would give."""
-    source = {"name": "shop", "path": "a", "columns": {"user_id": "u", "event_type": "k", "event_time": "t"}}
-    made = Bundle(
-        as_of=DAY,
-        learnt_from=(("model", "2"), ("seed", "1")),
-        spec=feature_spec(Config.model_validate({"sources": [source]}), ("view",), frozenset()),
-        user_dtype="Int64",
-        rfm_edges=None,
-        segment_map="rf_10",
-        engagement_full_at=number,
-        contacts=(("region", "String"), ("age", "Int64")),
-        clustering=None,
-        cluster_curve=(),
-        models=(),
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def written(out: Path, *bundles: Bundle) -> list[Path]:
@@ -68,14 +60,17 @@ def test_writing_a_bundle_again_keeps_its_files_and_makes_it_current(tmp_path: P
     assert load_bundle(first) == bundle(1)
 
 
-def test_the_pointer_keeps_the_order_of_writing_of_what_is_there(tmp_path: Path) -> None:
+def test_the_pointer_keeps_what_was_done_with_what_is_there(tmp_path: Path) -> None:
     folders = written(tmp_path, bundle(1), bundle(2), bundle(3), bundle(2))
     for path in folders[0].iterdir():
         path.unlink()
     folders[0].rmdir()
     [last] = written(tmp_path, bundle(4))
     pointer = json.loads((bundles_folder(tmp_path) / "current").read_bytes())
-    assert pointer == {"bundle": last.name, "as_of": "2026-03-01", "before": [folders[2].name, folders[3].name]}
+    acts = [
+        {"act": "fitted", "bundle": folder.name, "as_of": "2026-03-01"} for folder in (folders[2], folders[3], last)
+    ]
+    assert pointer == {"format": 2, "bundle": last.name, "acts": acts}
 
 
 @pytest.mark.parametrize(
@@ -104,14 +99,17 @@ def test_a_whole_bundle_takes_the_place_of_a_damaged_one(spoil: Callable[[Path],
     [
         b"",
         b"[]",
-        b"{}",
         b'"x"',
         b"\xff",
-        b'{"bundle": ',
-        b'{"bundle": "0123456789ab"}',
-        b'{"bundle": "../elsewhere", "before": []}',
-        b'{"bundle": "0123456789ab", "before": [5]}',
-        b'{"bundle": "0123456789ab", "before": "x"}',
+        b'{"format": ',
+        b'{"format": 2}',
+        b'{"format": 2, "bundle": null, "acts": 5}',
+        b'{"format": 2, "bundle": "0123456789ab", "acts": []}',
+        b'{"format": 2, "bundle": null, "acts": [5]}',
+        b'{"format": 2, "bundle": null, "acts": [{"act": "held", "bundle": "../elsewhere", "as_of": "2026-03-01"}]}',
+        b'{"format": 2, "bundle": null, "acts": [{"act": "liked", "bundle": "0123456789ab", "as_of": "2026-03-01"}]}',
+        b'{"format": 2, "bundle": null, "acts": [{"act": "held", "bundle": "0123456789ab", "as_of": "soon"}]}',
+        b'{"format": 2, "bundle": null, "acts": ' + b"[" * 100_000,
     ],
 )
 def test_a_damaged_pointer_is_refused_until_the_next_fit(content: bytes, tmp_path: Path) -> None:
@@ -129,20 +127,35 @@ def test_a_damaged_pointer_is_refused_until_the_next_fit(content: bytes, tmp_pat
     assert second.exists()
 
 
+def test_a_pointer_of_format_1_is_refused_until_the_next_fit(tmp_path: Path) -> None:
+    [first] = written(tmp_path, bundle(1))
+    pointer = bundles_folder(tmp_path) / "current"
+    pointer.write_text(json.dumps({"bundle": first.name, "as_of": "2026-03-01", "before": []}))
+    for read in (current_bundle, rollback_bundle):
+        with pytest.raises(IntegrityError, match="format 1, expected 2") as caught:
+            read(tmp_path)
+        assert caught.value.code == "bundle-version"
+        assert "tamis fit" in caught.value.hint
+    assert find_bundle(tmp_path, DAY, CONDITIONS) is None
+    [second] = written(tmp_path, bundle(2))
+    assert current_bundle(tmp_path) == find_bundle(tmp_path, DAY, CONDITIONS) == second
+
+
 def test_nothing_was_written(tmp_path: Path) -> None:
     assert current_bundle(tmp_path) is None
     assert find_bundle(tmp_path, DAY, CONDITIONS) is None
+    assert "nothing was fitted yet" in nothing_promoted(tmp_path).message
 
 
 @pytest.mark.parametrize(
-    ("step", "after"), [("durable_text", 0), ("durable_text", 1), ("disk.rename", 0), ("durable_json", 0)]
+    ("step", "after"), [("durable_text", 0), ("durable_text", 1), ("disk.rename", 0), ("pointer.durable_json", 0)]
 )
 def test_a_write_that_is_cut_short_leaves_the_bundle_before_it_current(
     step: str, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [first] = written(tmp_path, bundle(1))
-    owner = disk if "." in step else module
-    name = step.rpartition(".")[2]
+    prefix, _, name = step.rpartition(".")
+    owner = {"disk": disk, "pointer": bundle_pointer}.get(prefix, bundle_store)
     real, calls = getattr(owner, name), []
 
     def stop(*arguments: object) -> object:
@@ -183,7 +196,7 @@ def test_every_name_is_on_stable_storage_before_the_bundle_is_current(
     monkeypatch.setattr(disk, "sync_folder", syncing)
     files = bundle_files(bundle())
     monkeypatch.setattr(
-        module, "bundle_files", lambda _: {**files, "targets/buys/model.txt": "x", "targets/a.txt": "y"}
+        bundle_store, "bundle_files", lambda _: {**files, "targets/buys/model.txt": "x", "targets/a.txt": "y"}
     )
     folder = write_bundle(bundle(), out / "_work" / "fit" / "bundle", out)
     staging = out / "_work" / "fit" / "bundle"
@@ -221,7 +234,7 @@ def test_a_back_fill_takes_the_bundle_of_its_time(tmp_path: Path) -> None:
     march, may, january = written(
         tmp_path, bundle(), bundle(as_of=date(2026, 5, 1)), bundle(as_of=date(2026, 1, 1), engagement_full_at=7)
     )
-    assert current_bundle(tmp_path) == january
+    assert current_bundle(tmp_path) == may
     for day, found in [
         (date(2025, 12, 31), None),
         (date(2026, 1, 1), january),
@@ -265,7 +278,7 @@ def test_a_damaged_bundle_gives_way_to_the_next(tmp_path: Path) -> None:
         assert find_bundle(tmp_path, DAY, CONDITIONS) == following
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"format": 2, "versions": {}}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"format": 3, "versions": {}}'])
 def test_a_description_that_cannot_be_read_does_not_count(content: bytes, tmp_path: Path) -> None:
     first, second = written(tmp_path, bundle(1), bundle(2))
     (second / "bundle.json").write_bytes(content)
@@ -278,6 +291,200 @@ def test_a_folder_that_was_never_current_does_not_count(tmp_path: Path) -> None:
     written(tmp_path / "elsewhere", bundle(2))[0].rename(stranger)
     assert find_bundle(tmp_path, DAY, CONDITIONS) == first
     assert bundle_id(stranger) != stranger.name
+
+
+def test_a_fit_is_due_by_the_age_of_the_last_fit_whatever_became_of_it(tmp_path: Path) -> None:
+    [old] = written(tmp_path, bundle())
+    week = DAY + timedelta(days=7)
+    assert find_bundle(tmp_path, week, CONDITIONS, 7) is None
+    held = write_bundle(bundle(2, as_of=week), tmp_path / "_work" / "held", tmp_path, promote=False)
+    for day, found in [(week, old), (week + timedelta(days=6), old), (week + timedelta(days=7), None)]:
+        assert find_bundle(tmp_path, day, CONDITIONS, 7) == found, day
+    # A damaged fit is none.
+    damage(held)
+    assert find_bundle(tmp_path, week, CONDITIONS, 7) is None
+    assert find_bundle(tmp_path, week, CONDITIONS) == old
+
+
+# ------------------------------------------------------------------------------------------------------------ promoting
+
+
+def hold(out: Path, made: Bundle) -> Path:
+    return write_bundle(made, out / "_work" / "hold", out, promote=False)
+
+
+def test_a_bundle_that_is_held_is_kept_and_never_chosen(tmp_path: Path) -> None:
+    held = hold(tmp_path, bundle(1))
+    assert load_bundle(held) == bundle(1)
+    assert current_bundle(tmp_path) is None
+    assert find_bundle(tmp_path, DAY, CONDITIONS) is None
+    assert f"{held.name} is held" in nothing_promoted(tmp_path).message
+    [promoted] = written(tmp_path, bundle(2))
+    later = hold(tmp_path, bundle(3))
+    assert current_bundle(tmp_path) == find_bundle(tmp_path, DAY, CONDITIONS) == promoted
+    acts = read_acts(tmp_path)
+    assert [state_of(acts, each.name) for each in (held, promoted, later)] == ["held", "current", "held"]
+
+
+def test_a_gate_that_passes_later_promotes_and_one_that_fails_later_holds_nothing_back(tmp_path: Path) -> None:
+    hold(tmp_path, bundle())
+    [promoted] = written(tmp_path, bundle())
+    assert current_bundle(tmp_path) == promoted == hold(tmp_path, bundle())
+    assert current_bundle(tmp_path) == promoted
+
+
+def test_what_is_promoted_by_hand_wins_on_every_day_that_it_can_score(tmp_path: Path) -> None:
+    january, march, may = written(tmp_path, *(bundle(number, as_of=date(2026, number, 1)) for number in (1, 3, 5)))
+    promote_bundle(tmp_path, march.name)
+    assert current_bundle(tmp_path) == march
+    # A back-fill still finds the bundle of its time.
+    for day, found in [
+        (date(2025, 12, 31), None),
+        (date(2026, 1, 1), january),
+        (date(2026, 2, 28), january),
+        (date(2026, 3, 1), march),
+        (date(2026, 5, 1), march),
+        (date(2030, 1, 1), march),
+    ]:
+        assert find_bundle(tmp_path, day, CONDITIONS) == found, day
+    # What is fitted after that act competes by its day, as ever.
+    april, june = written(tmp_path, *(bundle(number, as_of=date(2026, number, 1)) for number in (4, 6)))
+    for day, found in [(date(2026, 3, 31), march), (date(2026, 5, 1), april), (date(2026, 6, 1), june)]:
+        assert find_bundle(tmp_path, day, CONDITIONS) == found, day
+    # To fit it again is no word of a person: it takes nothing back.
+    assert written(tmp_path, bundle(3, as_of=date(2026, 3, 1))) == [march]
+    assert find_bundle(tmp_path, date(2026, 5, 1), CONDITIONS) == april
+    promote_bundle(tmp_path, january.name)
+    assert find_bundle(tmp_path, date(2030, 1, 1), CONDITIONS) == january
+    assert may.exists()
+
+
+def test_what_is_promoted_for_one_configuration_leaves_the_others_alone(tmp_path: Path) -> None:
+    mine, theirs = written(tmp_path, bundle(1), bundle(2, learnt_from=(("seed", "5"),)))
+    promote_bundle(tmp_path, theirs.name)
+    assert current_bundle(tmp_path) == theirs
+    assert find_bundle(tmp_path, DAY, CONDITIONS) == mine
+
+
+def test_going_back_step_by_step(tmp_path: Path) -> None:
+    first, second, third = written(tmp_path, bundle(1), bundle(2), bundle(3))
+    promote_bundle(tmp_path, first.name)
+    assert rollback_bundle(tmp_path) == (first.name, third.name)
+    assert find_bundle(tmp_path, DAY, CONDITIONS) == third
+    assert rollback_bundle(tmp_path) == (third.name, second.name)
+    before = read_acts(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        rollback_bundle(tmp_path)
+    assert caught.value.code == "bundle-rollback"
+    assert second.name in caught.value.message
+    assert read_acts(tmp_path) == before
+    assert current_bundle(tmp_path) == find_bundle(tmp_path, DAY, CONDITIONS) == second
+
+
+def test_what_was_withdrawn_comes_back_by_hand_only(tmp_path: Path) -> None:
+    first, second = written(tmp_path, bundle(1), bundle(2))
+    rollback_bundle(tmp_path)
+    assert written(tmp_path, bundle(2)) == [second]
+    assert hold(tmp_path, bundle(2)) == second
+    assert state_of(read_acts(tmp_path), second.name) == "withdrawn"
+    assert current_bundle(tmp_path) == find_bundle(tmp_path, DAY, CONDITIONS) == first
+    # The fit of that day was made: none is due.
+    assert find_bundle(tmp_path, DAY + timedelta(days=6), CONDITIONS, 7) == first
+    promote_bundle(tmp_path, second.name)
+    assert current_bundle(tmp_path) == find_bundle(tmp_path, DAY, CONDITIONS) == second
+
+
+def test_the_bundle_in_use_before_a_day(tmp_path: Path) -> None:
+    assert bundle_before(tmp_path, DAY) is None
+    days = [DAY, DAY + timedelta(days=7), DAY + timedelta(days=14)]
+    first, second, held = (
+        write_bundle(bundle(as_of=day), tmp_path / "_work" / str(day), tmp_path, promote=day != days[2]) for day in days
+    )
+    late = days[2] + timedelta(days=1)
+    for day, found in [(DAY, None), (days[1], first), (days[2], second), (late, second)]:
+        assert bundle_before(tmp_path, day) == found, day
+    promote_bundle(tmp_path, held.name)
+    assert bundle_before(tmp_path, late) == held
+    # To fit a day again has the same opponent as the first time.
+    assert bundle_before(tmp_path, days[2]) == second
+    rollback_bundle(tmp_path)
+    rollback_bundle(tmp_path)
+    assert bundle_before(tmp_path, late) == first
+    (tmp_path / "_bundles" / "current").write_text("{")
+    assert bundle_before(tmp_path, late) is None
+
+
+def test_a_held_bundle_is_promoted_by_hand(tmp_path: Path) -> None:
+    [first] = written(tmp_path, bundle(1))
+    held = hold(tmp_path, bundle(2, as_of=DAY - timedelta(days=3)))
+    promote_bundle(tmp_path, held.name)
+    assert find_bundle(tmp_path, DAY, CONDITIONS) == held
+    assert rollback_bundle(tmp_path) == (held.name, first.name)
+
+
+def another_version(folder: Path) -> None:
+    meta = (folder / "bundle.json").read_text().replace('"format": 2', '"format": 1')
+    (folder / "bundle.json").write_text(meta)
+    files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    (folder / "files.json").write_text(json.dumps(resigned(files)))
+    folder.rename(folder.with_name(bundle_id(folder)))
+
+
+def resigned(files: dict[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items() if name != "files.json"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"), [(damage, "bundle-damaged"), (another_version, "bundle-version"), (None, "bundle-unknown")]
+)
+def test_what_cannot_be_used_is_not_promoted(spoil: Callable[[Path], object] | None, code: str, tmp_path: Path) -> None:
+    spoiled, good = written(tmp_path, bundle(1), bundle(2))
+    if spoil is not None:
+        spoil(spoiled)
+    others = [path.name for path in bundles_folder(tmp_path).iterdir() if path.is_dir() and path != good]
+    before = read_acts(tmp_path)
+    with pytest.raises((ConfigError, IntegrityError)) as caught:
+        promote_bundle(tmp_path, others[0] if spoil else "0123456789ab")
+    assert caught.value.code == code
+    assert read_acts(tmp_path) == before
+    assert current_bundle(tmp_path) == good
+
+
+def test_nobody_goes_back_to_a_damaged_bundle(tmp_path: Path) -> None:
+    _, second, third = written(tmp_path, bundle(1), bundle(2), bundle(3))
+    damage(second)
+    with pytest.raises(IntegrityError) as caught:
+        rollback_bundle(tmp_path)
+    assert caught.value.code == "bundle-damaged"
+    assert f"cannot go back to the bundle {second.name}" in caught.value.message
+    assert "tamis bundle promote" in caught.value.hint
+    assert current_bundle(tmp_path) == third
+
+
+def test_a_model_that_was_edited_is_not_promoted(tmp_path: Path) -> None:
+    made = full_bundle()
+    [model] = made.models
+    edited = replace(made, models=(replace(model, text=model.text.replace("leaf_value=", "leaf_value=9", 1)),))
+    folder = hold(tmp_path, edited)
+    with pytest.raises(IntegrityError) as caught:
+        promote_bundle(tmp_path, folder.name)
+    assert caught.value.code == "model-sha256"
+
+
+def test_another_run_is_not_disturbed(tmp_path: Path) -> None:
+    first, _ = written(tmp_path, bundle(1), bundle(2))
+    before = read_acts(tmp_path)
+    for act in (lambda: promote_bundle(tmp_path, first.name), lambda: rollback_bundle(tmp_path)):
+        with writer_lock(tmp_path, "the other run"), pytest.raises(ConflictError, match="the other run"):
+            act()
+    assert read_acts(tmp_path) == before
+
+
+def test_a_wrong_root_is_not_written_to(tmp_path: Path) -> None:
+    for act in (lambda: promote_bundle(tmp_path / "no", "0123456789ab"), lambda: rollback_bundle(tmp_path / "no")):
+        with pytest.raises(ConfigError):
+            act()
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------------- refusing

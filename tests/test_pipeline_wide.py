@@ -10,6 +10,7 @@ import pytest
 
 from engine.bundle import load_bundle
 from engine.config import Config
+from engine.events.mapping import stable_hash
 from engine.execution.local import LocalExecutor
 from engine.execution.protocol import Executor
 from engine.features.catalogue import catalogue
@@ -17,6 +18,7 @@ from engine.features.registry import FAMILIES as EVERY_FAMILY
 from engine.features.spec import FeatureSpec
 from engine.pipeline import check_run, fit_run, score_run
 from engine.progress import ProgressEvent
+from engine.propensity.folds import in_test
 from engine.record import RunRecord
 from engine.stages.learning_plan import cluster_features
 from tests.golden.runs import published
@@ -169,7 +171,8 @@ def test_rules_over_columns_of_families(wide: Wide) -> None:
 )
 def test_labels_of_targets_on_types_and_derived_types(target: str, days: int, condition: pl.Expr, wide: Wide) -> None:
     anchor = AS_OF - timedelta(days=days)
-    there = known().filter(before(anchor))["user"]
+    tested = in_test(stable_hash(pl.col("user")), wide.config.model.test_users)
+    there = known().filter(before(anchor) & tested)["user"]
     hits = known().filter(~before(anchor) & before(AS_OF) & (pl.col("kind") == "purchase") & condition)["user"]
     told = wide.fitted.counts["models"][target]
     assert told["rows"] == there.n_unique()

@@ -13,9 +13,10 @@ from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA
 from engine.events.record import IngestRecord
+from engine.propensity.psi import PSI_SCHEMA
 from engine.stages.preparation import Prepared
 from engine.stages.scoring import ScoreRecord, SegmentSize
-from engine.tables.manifest import TableRecord, dtypes_of, table_record
+from engine.tables.manifest import FileRecord, TableRecord, dtypes_of, table_record
 
 _NAMED_TYPES = 50
 
@@ -155,14 +156,24 @@ def contact_counts(prepared: Prepared, buckets: Sequence[BucketRecord]) -> dict[
     return {"contacts": {"read": contacts.rows, "left_out": contacts.left_out, "matched": matched}}
 
 
-def table_records(prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: date) -> tuple[TableRecord, ...]:
-    """The staged tables, with their files over all buckets; a table without rows is left out."""
+def table_records(
+    prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: date, drift: Sequence[FileRecord] = ()
+) -> tuple[TableRecord, ...]:
+    """The staged tables, with their files over all buckets; a table without rows is left out.
+
+    Args:
+        prepared: The rollups of the run, with the files of its rejects.
+        buckets: What became of the buckets.
+        as_of: Day of the run.
+        drift: The file of the table `drift`.
+    """
     schemas = buckets[0].schemas
     tables = [
         table_record(name, as_of, schemas[name], [file for bucket in buckets for file in bucket.files[name]])
         for name in schemas
     ]
     tables.append(table_record("rejects", as_of, dtypes_of(REJECT_SCHEMA), prepared.rejects))
+    tables.append(table_record("drift", as_of, dtypes_of(PSI_SCHEMA), drift))
     return tuple(table for table in tables if table.rows)
 
 

@@ -1,5 +1,7 @@
 """The tasks of `fit`: features and labels at the anchor dates per bucket, then one task per thing that is learnt.
 
+What is learnt from the labels is in `engine.stages.target_learning`.
+
 In: parts of the log. Between the two kinds of tasks stand Parquet files with one row per user; what comes back to the
 driver is small: edges, centroids, model texts.
 """
@@ -15,20 +17,33 @@ import polars as pl
 
 from engine.clusters.assign import Clustering
 from engine.clusters.fit import fit_clusters
-from engine.config import Clusters, Model, Rfm, Target
+from engine.config import Clusters, CustomerValue, Model, Rfm, Target
 from engine.errors import DataError
 from engine.features.build import MONETARY_MINOR
 from engine.features.spec import FeatureSpec
 from engine.features.windows import EPOCH
-from engine.propensity.labels import anchors, positives
-from engine.propensity.train import TrainedModel, train
+from engine.propensity.drift import Reference
+from engine.propensity.labels import anchors, labels_of, positives
+from engine.propensity.population import compile_populations
+from engine.propensity.train import TrainedModel
 from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
 from engine.rollups.ranges import KEYS, KeyRange
 from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import bucket_rows, features_at, target_positions
+from engine.stages.target_learning import (
+    DriftTask,
+    TargetTask,
+    label_column,
+    learn_drift,
+    learn_target,
+    population_column,
+    scan_rows,
+)
 from engine.stages.users import HAS_CONTACT, join_contacts, kept_events
+from engine.value.counts import count_files
+from engine.value.model import ValueModel, fit_value
 
 _ENGAGEMENT_PERCENTILE = 99
 
@@ -38,7 +53,8 @@ class MatrixTask:
     """One bucket of users, to be turned into rows to learn from.
 
     Attributes:
-        anchors: Anchor days (days since 1970-01-01), ascending.
+        anchors: Anchor days that the log has (days since 1970-01-01), ascending.
+        model: How many anchors of each kind are wanted.
         folder: Where `current-*.parquet` and `anchor-<day>-*.parquet` are written.
         accounts: The sums of every account, at `as_of` and at the anchors.
     """
@@ -52,9 +68,24 @@ class MatrixTask:
     anchors: tuple[int, ...]
     spec: FeatureSpec
     targets: tuple[Target, ...]
-    train_anchors: int
+    model: Model
     folder: str
     accounts: AccountFiles = ()
+
+
+@dataclass(frozen=True)
+class TargetUsers:
+    """Whose events a target's labels are made of: ids that do not match show here.
+
+    Attributes:
+        with_event: Users with the target's event in some label window.
+        with_both: Those of them with an event of another type before the anchor of such a window.
+        with_others: Users with an event of another type before the latest anchor.
+    """
+
+    with_event: int
+    with_both: int
+    with_others: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,7 @@ class MatrixRecord:
         contacts_matched: Those of them who have a contact.
         current: File with their features at `as_of`.
         rows: Per anchor day, the file and its number of rows.
+        targets: One per target, in their order.
     """
 
     users: int
@@ -74,10 +106,14 @@ class MatrixRecord:
     contacts_matched: int
     current: str
     rows: tuple[tuple[int, str, int], ...]
+    targets: tuple[TargetUsers, ...] = ()
 
 
 def build_matrices(task: MatrixTask) -> MatrixRecord:
-    """Features of one bucket at `as_of` and at every anchor, with a label per target that uses the anchor."""
+    """Features of one bucket at `as_of` and at every anchor, with a label per target that uses the anchor.
+
+    The label is null outside the target's population, which is told from the features at the anchor.
+    """
     bucket = load_bucket(task.shelf, task.keys)
     ready = bucket_rows(bucket, task.spec)
     users = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, task.contact_columns)
@@ -89,15 +125,23 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
 
     codes = target_positions(task.spec, task.targets)
     now = at(task.as_of_day)
+    populations = compile_populations(task.targets, now.schema)
     current = folder / f"current-{task.bucket:05d}.parquet"
-    write_part(now.drop(HAS_CONTACT), current)
+    inside = populations.holds(now)
+    about = [inside[target.name].alias(population_column(target)) for target in task.targets if target.name in inside]
+    write_part(now.drop(HAS_CONTACT).with_columns(about), current)
     rows = []
     for day in task.anchors:
-        frame = at(day).drop(HAS_CONTACT).with_columns(anchor=pl.lit(EPOCH + timedelta(days=day)))
+        frame = at(day)
+        inside = populations.holds(frame)
+        labels = []
         for code, target in zip(codes, task.targets, strict=True):
-            if day in anchors(target, task.as_of_day, task.train_anchors):
-                hits = positives(bucket.daily, target, code, day)
-                frame = frame.with_columns(pl.col("user").is_in(hits.implode()).alias(label_column(target)))
+            if day in anchors(target, task.as_of_day, task.model):
+                label = labels_of(frame["user"], bucket.daily, target, code, day)
+                if target.name in inside:
+                    label = label.set(~inside[target.name], None)
+                labels.append(label.alias(label_column(target)))
+        frame = frame.drop(HAS_CONTACT).with_columns(*labels, anchor=pl.lit(EPOCH + timedelta(days=day)))
         file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
         write_part(frame, file)
         rows.append((day, str(file), frame.height))
@@ -107,12 +151,39 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
         contacts_matched=int(now[HAS_CONTACT].sum()),
         current=str(current),
         rows=tuple(rows),
+        targets=tuple(
+            _target_users(bucket.daily, target, code, task) for code, target in zip(codes, task.targets, strict=True)
+        ),
     )
 
 
-def label_column(target: Target) -> str:
-    """The column of a target's labels in the rows to learn from."""
-    return f"label_{target.name}"
+def _target_users(daily: pl.DataFrame, target: Target, code: int, task: MatrixTask) -> TargetUsers:
+    kinds = {kind.name: kind for kind in task.spec.types}
+    own = kinds[target.event].of or target.event
+    others = [number for number, kind in enumerate(task.spec.types) if kind.of is None and kind.name != own]
+    days = [day for day in anchors(target, task.as_of_day, task.model) if day in task.anchors]
+    # The first day with another event is before an anchor if any is.
+    first = (
+        daily.lazy()
+        .filter(pl.col("type").is_in(others) & (pl.col("events") > 0))
+        .group_by("user")
+        .agg(pl.col("day").min())
+        .collect()
+    )
+    came = [positives(daily, target, code, day) for day in days]
+    both = [
+        users.filter(users.is_in(first.filter(pl.col("day") < day)["user"].implode()))
+        for users, day in zip(came, days, strict=True)
+    ]
+    return TargetUsers(
+        with_event=_distinct(came),
+        with_both=_distinct(both),
+        with_others=first.filter(pl.col("day") < days[0]).height if days else 0,
+    )
+
+
+def _distinct(users: Sequence[pl.Series]) -> int:
+    return pl.concat(users).n_unique() if users else 0
 
 
 @dataclass(frozen=True)
@@ -154,28 +225,16 @@ class Clustered:
 
 
 @dataclass(frozen=True)
-class TargetTask:
-    """Train the model of one target.
+class ValueTask:
+    """Fit customer value on the users with a purchase at `as_of`; it needs no anchors."""
 
-    Attributes:
-        train_files, valid_files: Rows at the training anchors and at the later validation anchor.
-        train_rows, valid_rows: Their numbers, before sampling.
-    """
-
-    target: Target
-    train_files: tuple[str, ...]
-    valid_files: tuple[str, ...]
-    train_rows: int
-    valid_rows: int
-    features: tuple[str, ...]
-    categorical: tuple[str, ...]
-    model: Model
-    seed: int
-    threads: int
+    files: tuple[str, ...]
+    settings: CustomerValue
+    currency_digits: int
 
 
-LearnTask = ScalesTask | ClustersTask | TargetTask
-Learnt = Scales | Clustered | TrainedModel
+LearnTask = ScalesTask | ClustersTask | ValueTask | TargetTask | DriftTask
+Learnt = Scales | Clustered | ValueModel | TrainedModel | Reference
 
 
 def learn(task: LearnTask) -> Learnt:
@@ -189,15 +248,19 @@ def learn(task: LearnTask) -> Learnt:
             return _learn_scales(task)
         case ClustersTask():
             return _learn_clusters(task)
+        case ValueTask():
+            return fit_value(count_files(task.files, task.currency_digits), task.settings, task.currency_digits)
         case TargetTask():
-            return _learn_target(task)
+            return learn_target(task)
+        case DriftTask():
+            return learn_drift(task)
 
 
 def _learn_scales(task: ScalesTask) -> Scales:
     columns = ["user_id", "engagement_points"]
     if task.spec.purchase is not None:
         columns += ["rfm_recency_days", "rfm_frequency", MONETARY_MINOR]
-    frame = _scan(task.files).select(columns).collect()
+    frame = scan_rows(task.files).select(columns).collect()
     edges = None
     if task.spec.purchase is not None:
         edges = learn_edges(rfm_columns(frame), task.rfm, task.spec.currency_digits)
@@ -209,7 +272,9 @@ def _learn_scales(task: ScalesTask) -> Scales:
 
 
 def _learn_clusters(task: ClustersTask) -> Clustered:
-    frame = _sample(_scan(task.files), task.users, task.settings.max_rows).select("user_id", *task.features).collect()
+    frame = (
+        _sample(scan_rows(task.files), task.users, task.settings.max_rows).select("user_id", *task.features).collect()
+    )
     settings = task.settings
     fitted = fit_clusters(
         frame, task.features, k_min=settings.k_min, k_max=settings.k_max, seed=task.seed, order_by=task.order_by
@@ -219,20 +284,6 @@ def _learn_clusters(task: ClustersTask) -> Clustered:
         for point in fitted.choice.curve
     )
     return Clustered(fitted.clustering, curve)
-
-
-def _learn_target(task: TargetTask) -> TrainedModel:
-    columns = ["user_id", "anchor", *task.features, pl.col(label_column(task.target)).alias("label")]
-    train_rows = _sample(_scan(task.train_files), task.train_rows, task.model.max_rows).select(columns).collect()
-    valid_rows = _sample(_scan(task.valid_files), task.valid_rows, task.model.max_rows).select(columns).collect()
-    return train(
-        train_rows, valid_rows, task.features, task.categorical, task.target, task.model, task.seed, task.threads
-    )
-
-
-def _scan(files: Sequence[str]) -> pl.LazyFrame:
-    # Labels differ from anchor to anchor; whoever reads selects the one it needs.
-    return pl.scan_parquet(list(files), glob=False, hive_partitioning=False, extra_columns="ignore")
 
 
 def _sample(frame: pl.LazyFrame, rows: int, limit: int) -> pl.LazyFrame:
@@ -271,6 +322,6 @@ def check_history(targets: Sequence[Target], first_day: int, last_day: int, as_o
         raise DataError(
             f"the log before as_of is {as_of_day - first_day} days long, too short to train on\n" + "\n".join(short),
             code="history-too-short",
-            hint="One horizon is needed for the training labels and one for the validation labels: "
+            hint="One horizon is needed for the labels that are learnt from, and one for those of the test: "
             "take a longer log or a shorter horizon_days.",
         )

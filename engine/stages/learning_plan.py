@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from engine.config import Config
+from engine.config import Config, Target
 from engine.errors import ConfigError
 from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
-from engine.propensity.labels import all_anchors, anchors
+from engine.propensity.alarms import identifier_alarm
+from engine.propensity.labels import all_anchors, anchors, split_anchors
 from engine.propensity.matrix import unusable_columns
+from engine.propensity.population import population_problems
+from engine.propensity.row_checks import monotone_problems
+from engine.propensity.train import TrainedModel
+from engine.sql_text import read_rule
 from engine.stages.accounts import AccountFiles
-from engine.stages.learning import (
-    ClustersTask,
-    LearnTask,
-    MatrixRecord,
-    MatrixTask,
-    ScalesTask,
-    TargetTask,
-    label_column,
-)
+from engine.stages.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetUsers, ValueTask
 from engine.stages.preparation import Prepared
+from engine.stages.propensities import propensity_schema
 from engine.stages.schemas import score_schema
+from engine.stages.target_learning import DriftTask, TargetTask, label_column, population_column
 from engine.suggest import did_you_mean, some_of
+from engine.value.model import check_purchases
 
 
 def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -64,6 +65,12 @@ def categories(config: Config, contacts: Mapping[str, pl.DataType]) -> tuple[str
     return tuple(name for name in _model_columns(config) if contacts.get(name) == pl.String)
 
 
+def model_schema(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Name and type of the columns that models learn from."""
+    dtypes = {**{feature.name: feature.dtype for feature in catalogue(spec)}, **contacts}
+    return {name: dtypes[name] for name in model_features(config, spec)}
+
+
 def _model_columns(config: Config) -> tuple[str, ...]:
     return () if config.contacts is None else config.contacts.model_columns
 
@@ -78,8 +85,11 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
 
     Raises:
         ConfigError: All features that do not exist, attributes and targets that would give a column that there is
-            already, and attributes whose type no model can learn from.
+            already, attributes whose type no model can learn from, and populations that cannot be told; or customer
+            value without a purchase type.
     """
+    if config.value is not None:
+        check_purchases(spec.purchase)
     features = {feature.name: feature.dtype for feature in catalogue(spec)}
     problems = [
         f"  clusters.features: no feature {name!r}{did_you_mean(name, features)}"
@@ -91,12 +101,18 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         for name in config.clusters.features
         if name in features and not features[name].is_numeric()
     ]
-    scores = score_schema(spec, (target.name for target in config.targets), clustered=config.clusters.enabled)
+    names = (target.name for target in config.targets)
+    scores = score_schema(spec, names, clustered=config.clusters.enabled, valued=config.value is not None)
     labels = [label_column(target) for target in config.targets]
+    labels += [population_column(target) for target in config.targets if target.population is not None]
     problems += [
         f"  targets: the column {name!r} is a feature already; rename the target"
         for name in (*scores, *labels)
         if name in features
+    ]
+    columns = Counter(column for target in config.targets for column in propensity_schema(target.name))
+    problems += [
+        f"  targets: two of them give the column {name!r}; rename one" for name, times in columns.items() if times > 1
     ]
     taken = {*features, *scores, *labels, MONETARY_MINOR}
     problems += [
@@ -106,6 +122,11 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
     ]
     unusable = unusable_columns(contacts, _model_columns(config), categories(config, contacts))
     problems += [f"  contacts.model_columns: {line}" for line in unusable]
+    problems += population_problems(config.targets, {**features, **contacts})
+    categorical = categories(config, contacts)
+    problems += [
+        f"  {line}" for line in monotone_problems(config.model.monotone, model_features(config, spec), categorical)
+    ]
     if problems:
         raise ConfigError(
             "columns that do not fit together\n" + "\n".join(problems),
@@ -120,7 +141,7 @@ def anchor_days(config: Config, prepared: Prepared, as_of: date) -> tuple[int, .
     Anchors before the first event are left out: nobody is known then.
     """
     first = prepared.ingested.first_day
-    days = all_anchors(config.targets, day_number(as_of), config.model.train_anchors)
+    days = all_anchors(config.targets, day_number(as_of), config.model)
     return tuple(anchor for anchor in days if first is not None and anchor > first)
 
 
@@ -135,7 +156,7 @@ def matrix_tasks(
 ) -> list[MatrixTask]:
     """One task per bucket that makes the rows to learn from."""
     anchors_known = anchor_days(config, prepared, as_of)
-    attributes = {*_model_columns(config), spec.account}
+    attributes = {*_model_columns(config), *_population_columns(config, contacts), spec.account}
     return [
         MatrixTask(
             bucket=index,
@@ -147,7 +168,7 @@ def matrix_tasks(
             anchors=anchors_known,
             spec=spec,
             targets=config.targets,
-            train_anchors=config.model.train_anchors,
+            model=config.model,
             folder=str(work),
             accounts=accounts,
         )
@@ -162,28 +183,54 @@ def learn_tasks(
     as_of: date,
     contacts: Mapping[str, pl.DataType],
     threads: int,
+    incumbent: Path | None = None,
 ) -> list[LearnTask]:
-    """Everything there is to learn: scales, clusters (unless they are off), one model per target."""
+    """Everything that is learnt side by side: scales, clusters and customer value if wanted, one model per target.
+
+    Args:
+        config: The configuration.
+        spec: The features.
+        matrices: What the buckets gave.
+        as_of: Day of the fit.
+        contacts: Name and type of the contact attributes.
+        threads: Threads LightGBM may use.
+        incumbent: Folder of the bundle in use, whose models the new ones are compared with.
+
+    Raises:
+        DataError: A target has fewer than two anchors.
+    """
     current = tuple(matrix.current for matrix in matrices)
+    users = sum(matrix.users for matrix in matrices)
     tasks: list[LearnTask] = [ScalesTask(current, spec, config.rfm, config.engagement.full_at)]
     if config.clusters.enabled:
-        users = sum(matrix.users for matrix in matrices)
         names = cluster_features(config, spec)
         tasks.append(ClustersTask(current, users, names, cluster_order(names), config.clusters, config.seed))
-    day = day_number(as_of)
+    if config.value is not None:
+        tasks.append(ValueTask(current, config.value, spec.currency_digits))
     features = model_features(config, spec)
     categorical = categories(config, contacts)
-    for target in config.targets:
-        valid, *train = anchors(target, day, config.model.train_anchors)
-        train_files = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor in train]
-        valid_files = [(file, rows) for matrix in matrices for anchor, file, rows in matrix.rows if anchor == valid]
+    files: defaultdict[int, list[str]] = defaultdict(list)
+    for matrix in matrices:
+        for anchor, file, _ in matrix.rows:
+            files[anchor].append(file)
+    for index, target in enumerate(config.targets):
+        days = [day for day in anchors(target, day_number(as_of), config.model) if day in files]
+        split = split_anchors(days, config.model)
+        train, valid, test = (
+            tuple(file for day in days for file in files[day]) for days in (split.train, split.valid, split.test)
+        )
         tasks.append(
             TargetTask(
                 target=target,
-                train_files=tuple(file for file, _ in train_files),
-                valid_files=tuple(file for file, _ in valid_files),
-                train_rows=sum(rows for _, rows in train_files),
-                valid_rows=sum(rows for _, rows in valid_files),
+                train_files=train,
+                valid_files=valid,
+                test_files=test,
+                current_files=current,
+                users=users,
+                apart=split.apart,
+                alarms=_identifier_alarms(target, [matrix.targets[index] for matrix in matrices]),
+                incumbent=None if incumbent is None else str(incumbent),
+                spec=spec,
                 features=features,
                 categorical=categorical,
                 model=config.model,
@@ -192,3 +239,72 @@ def learn_tasks(
             )
         )
     return tasks
+
+
+def drift_task(
+    config: Config,
+    spec: FeatureSpec,
+    matrices: Sequence[MatrixRecord],
+    contacts: Mapping[str, pl.DataType],
+    models: Sequence[TrainedModel],
+    threads: int,
+) -> DriftTask:
+    """What later runs are compared with: the features of the models, and the scores of those that go into the bundle.
+
+    Args:
+        config: The configuration.
+        spec: The features.
+        matrices: What the buckets gave.
+        contacts: Name and type of the contact attributes.
+        models: The models of the bundle.
+        threads: Threads LightGBM may use.
+    """
+    categorical = categories(config, contacts)
+    return DriftTask(
+        files=tuple(matrix.current for matrix in matrices),
+        users=sum(matrix.users for matrix in matrices),
+        max_rows=config.model.max_rows,
+        numeric=tuple(name for name in model_features(config, spec) if name not in categorical),
+        categorical=categorical,
+        bins=config.drift.bins,
+        models=tuple(models),
+        threads=threads,
+    )
+
+
+def attribute_warnings(config: Config, contacts: Collection[str]) -> list[str]:
+    """A warning of the attributes that are known as of today only: they may know what came after a training date.
+
+    Args:
+        config: The configuration.
+        contacts: Names of the contact attributes.
+    """
+    if not config.targets:
+        return []
+    uses = {
+        "contacts.model_columns": _model_columns(config),
+        "populations": _population_columns(config, contacts),
+        "accounts.column": () if config.accounts is None else (config.accounts.column,),
+    }
+    listed = [f"{', '.join(names)} ({key})" for key, names in uses.items() if names]
+    if not listed:
+        return []
+    what = "models learn from attributes as they are today, not as they were at the training dates"
+    return [f"{what}: {'; '.join(listed)}; one that changes with what is predicted leaks it"]
+
+
+def _identifier_alarms(target: Target, users: Sequence[TargetUsers]) -> tuple[str, ...]:
+    alarm = identifier_alarm(
+        target.name,
+        sum(part.with_event for part in users),
+        sum(part.with_both for part in users),
+        sum(part.with_others for part in users),
+    )
+    return () if alarm is None else (alarm,)
+
+
+def _population_columns(config: Config, contacts: Collection[str]) -> tuple[str, ...]:
+    """The attributes that populations name, in the order of the contacts."""
+    conditions = [target.population for target in config.targets if target.population is not None]
+    named = {column for where in conditions for column in read_rule(where, contacts).columns}
+    return tuple(name for name in contacts if name in named)

@@ -9,28 +9,47 @@ import polars as pl
 from engine.bundle import Bundle
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
+from engine.stages.propensities import propensity_schema
+from engine.value.model import VALUE_SCHEMA
 
 
-def score_schema(spec: FeatureSpec, targets: Iterable[str], *, clustered: bool) -> dict[str, pl.DataType]:
-    """Name and type of every score column."""
+def score_schema(
+    spec: FeatureSpec, targets: Iterable[str], *, clustered: bool, valued: bool = False
+) -> dict[str, pl.DataType]:
+    """Name and type of every score column.
+
+    Args:
+        spec: The features.
+        targets: Names of the targets that there is a model for.
+        clustered: Whether there are clusters.
+        valued: Whether there is customer value.
+    """
     schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
     if spec.purchase is not None:
         schema |= {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8(), "rfm_segment": pl.String()}
     if clustered:
         schema |= {"cluster": pl.Int32(), "cluster_distance": pl.Float64()}
-    return schema | {f"propensity_{target}": pl.Float64() for target in targets}
+    if valued:
+        schema |= VALUE_SCHEMA
+    for target in targets:
+        schema |= propensity_schema(target)
+    return schema
 
 
 def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
     """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
     names = (model.spec.target.name for model in bundle.models)
-    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None)
+    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None, valued=bundle.value is not None)
 
 
 def segment_columns(bundle: Bundle) -> tuple[str, ...]:
-    """Columns of the `segments` table beside `user_id` and the partition key."""
+    """Columns of the `segments` table beside `user_id` and the partition key: what people read.
+
+    Of a propensity these are the probability, the decile and the class; the percentile stands in `scores`.
+    """
     rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
-    return (*rfm, *(name for name in bundle_schema(bundle) if name != "cluster_distance"))
+    left_out = {"cluster_distance", *(f"propensity_{model.spec.target.name}_percentile" for model in bundle.models)}
+    return (*rfm, *(name for name in bundle_schema(bundle) if name not in left_out))
 
 
 def rule_schema(

@@ -19,7 +19,8 @@ from engine.config import Segment
 from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
-from engine.propensity.predict import load_scorer, predict
+from engine.propensity.drift import Counts, count
+from engine.propensity.predict import load_scorer
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import KeyRange
 from engine.segments.assign import assign_segments
@@ -30,11 +31,13 @@ from engine.segments.rules import compile_rules
 from engine.stable_math import log1p
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import load_features
+from engine.stages.propensities import propensity_columns
 from engine.stages.schemas import bundle_schema, rule_schema, segment_columns
 from engine.stages.users import HAS_CONTACT, join_contacts
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
+from engine.value.model import value_columns
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class ScoreRecord:
         standing: The table of totals that was kept.
         files: Per table, the files that were staged.
         schemas: Per table, columns and types as the manifest keeps them.
+        drift: The users in the bins of the bundle's drift reference; None when it has none.
+        notes: Why scores took longer than they should.
     """
 
     users: int
@@ -92,6 +97,8 @@ class ScoreRecord:
     segments: dict[str, SegmentSize] = field(default_factory=dict)
     files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
     schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    drift: Counts | None = None
+    notes: tuple[str, ...] = ()
 
 
 def score_bucket(task: ScoreTask) -> ScoreRecord:
@@ -141,11 +148,13 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
             **{name: dtypes_of(frame.schema) for name, frame in tables.items()},
             "segments": dtypes_of(published.schema),
         },
+        drift=None if bundle.drift is None else count(scored, bundle.drift),
+        notes=tuple(note for model in bundle.models if (note := load_scorer(model.text, model.spec).note)),
     )
 
 
 def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataFrame:
-    """Features with every score of the bundle: engagement, RFM, cluster, propensities.
+    """Features with every score of the bundle: engagement, RFM, cluster, value, propensities with rank and class.
 
     Args:
         features: One row per user: `user_id`, the catalogue's columns, `rfm_monetary_minor`, contact attributes.
@@ -163,9 +172,9 @@ def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataF
         columns += [*scores.select("r_score", "f_score", "m_score").get_columns(), names["rfm_segment"]]
     if bundle.clustering is not None:
         columns += assign(features, bundle.clustering).get_columns()
-    for model in bundle.models:
-        scorer = load_scorer(model.text, model.spec)
-        columns.append(pl.Series(f"propensity_{model.spec.target.name}", predict(features, scorer, threads)))
+    if bundle.value is not None:
+        columns += value_columns(features, bundle.value)
+    columns += propensity_columns(features, bundle.models, threads)
     return features.with_columns(columns)
 
 

@@ -9,30 +9,37 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from engine.bundle import load_bundle
-from engine.config import Clusters, Config, Rfm, Target
+from engine.config import Clusters, Config, CustomerValue, Model, Rfm, Target
 from engine.errors import DataError
 from engine.execution.local import LocalExecutor
+from engine.features.registry import FAMILIES
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.pipeline import fit_run
+from engine.rollups.bucket import Bucket
 from engine.rollups.ranges import KEYS, key_ranges
+from engine.stages.features import bucket_rows
+from engine.stages.features import features_at as features_on
 from engine.stages.learning import (
     ClustersTask,
     MatrixRecord,
     MatrixTask,
     Scales,
     ScalesTask,
+    TargetUsers,
+    ValueTask,
     _sample,
     build_matrices,
     check_history,
-    label_column,
     learn,
 )
+from engine.stages.target_learning import label_column
+from engine.value.model import ValueModel
 from tests.features.logs import Event, at, bucket_of, features_at, ingested, spec_of
 from tests.samples import AS_OF, TOML, configuration, files, write_sample
 
@@ -40,6 +47,14 @@ DAY = date(2024, 3, 20)
 SPEC = spec_of(("purchase", "visit"), windows=(7, 30))
 BUYS = Target(name="buys", event="purchase", horizon_days=10)
 BIG = Target(name="big", event="purchase", where="amount >= 50", horizon_days=20)
+GONE = Target(name="gone", event="purchase", absent=True, population="purchase_count_total > 2", horizon_days=20)
+TARGETS = (BUYS, BIG, GONE)
+FULL = spec_of(
+    ("purchase", "visit", "refund"),
+    refund="refund",
+    families=tuple(family.name for family in FAMILIES if family.grain == "daily"),
+)
+ANCHORS = (60, 40, 30, 20, 10)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +73,7 @@ def log() -> list[Event]:
 
 def matrices(events: list[Event], folder: Path, *, buckets: int = 1, spec: FeatureSpec = SPEC) -> list[MatrixRecord]:
     folder.mkdir(exist_ok=True)
-    shelf = replace(ingested(events, spec, folder, (BUYS, BIG)), end_day=day_number(DAY))
+    shelf = replace(ingested(events, spec, folder, TARGETS), end_day=day_number(DAY))
     day = day_number(DAY)
     return [
         build_matrices(
@@ -69,10 +84,10 @@ def matrices(events: list[Event], folder: Path, *, buckets: int = 1, spec: Featu
                 contacts=None,
                 contact_columns=(),
                 as_of_day=day,
-                anchors=(day - 60, day - 40, day - 30, day - 20, day - 10),
+                anchors=tuple(day - before for before in ANCHORS),
                 spec=spec,
-                targets=(BUYS, BIG),
-                train_anchors=2,
+                targets=TARGETS,
+                model=Model(train_anchors=1),
                 folder=str(folder),
             )
         )
@@ -106,11 +121,11 @@ def test_rows_at_an_anchor_are_its_features_and_the_labels_after_it(
     features = features_at(bucket_of(ingested(log, SPEC, tmp_path), anchor), anchor, SPEC)
     assert_frame_equal(frame.select(features.columns), features, check_exact=True)
     assert frame["anchor"].unique().to_list() == [anchor]
-    # Two training anchors and the validation anchor of each target.
+    # A training, a validation and a test anchor of each target.
     labels = {name for name in frame.columns if name.startswith("label_")}
     assert labels == {
         *(["label_buys"] if days_before in {10, 20, 30} else []),
-        *(["label_big"] if days_before in {20, 40, 60} else []),
+        *(["label_big", "label_gone"] if days_before in {20, 40, 60} else []),
     }
     for target, least in ((BUYS, None), (BIG, 5_000)):
         if label_column(target) in labels:
@@ -118,6 +133,60 @@ def test_rows_at_an_anchor_are_its_features_and_the_labels_after_it(
             expected = users_with(log, anchor, target.horizon_days, least) & set(frame["user_id"])
             assert positive == sorted(expected)
             assert 0 < len(positive) < frame.height
+
+
+@pytest.mark.parametrize("days_before", [20, 40, 60])
+def test_labels_of_an_absence_are_null_outside_the_population(
+    days_before: int, log: list[Event], tmp_path: Path
+) -> None:
+    [record] = matrices(log, tmp_path)
+    frame = at_anchor([record], days_before)
+    anchor = DAY - timedelta(days=days_before)
+
+    def orders(user: object, before: date) -> int:
+        return sum(event.user == user and event.type == "purchase" and event.time.date() < before for event in log)
+
+    buyers = users_with(log, anchor, 20, None)
+    expected = [user not in buyers if orders(user, anchor) > 2 else None for user in frame["user_id"]]
+    assert frame["label_gone"].to_list() == expected
+    assert None in expected
+    assert days_before > 20 or {True, False} <= set(expected)
+    now = pl.read_parquet(record.current)
+    assert now["population_gone"].to_list() == [orders(user, DAY) > 2 for user in now["user_id"]]
+    assert "population_buys" not in now.columns
+
+
+def test_whose_events_the_labels_are_made_of_is_counted(log: list[Event], tmp_path: Path) -> None:
+    def counted(target: Target, kinds: int, least: int | None) -> TargetUsers:
+        days = [DAY - timedelta(days=target.horizon_days * step) for step in range(1, kinds + 1)]
+        came = [(user, day) for day in days for user in users_with(log, day, target.horizon_days, least)]
+        visited = {
+            (event.user, day) for event in log for day in days if event.type == "visit" and event.time.date() < day
+        }
+        return TargetUsers(
+            len({user for user, _ in came}),
+            len({user for user, day in came if (user, day) in visited}),
+            len({user for user, day in visited if day == days[0]}),
+        )
+
+    records = matrices(log, tmp_path, buckets=4)
+    found = [
+        TargetUsers(*(sum(getattr(users, name) for users in parts) for name in TargetUsers.__dataclass_fields__))
+        for parts in zip(*(record.targets for record in records), strict=True)
+    ]
+    assert found == [counted(BUYS, 3, None), counted(BIG, 3, 5_000), counted(GONE, 3, None)]
+    assert all(0 < users.with_both < users.with_event for users in found[1:2])
+
+
+def test_ids_that_do_not_match_are_counted_apart(tmp_path: Path) -> None:
+    events = [
+        at(f"2024-03-{day:02}", user + (1_000 if kind == "purchase" else 0), kind, 6_000)
+        for user in range(10)
+        for day in range(1, 20)
+        for kind in ("purchase", "visit")
+    ]
+    [record] = matrices(events, tmp_path)
+    assert record.targets[0] == TargetUsers(with_event=10, with_both=0, with_others=10)
 
 
 def test_what_happens_at_or_after_an_anchor_changes_its_labels_and_none_of_its_features(
@@ -135,11 +204,47 @@ def test_what_happens_at_or_after_an_anchor_changes_its_labels_and_none_of_its_f
 
     honest = at_anchor(matrices(log, tmp_path / "honest"), 20)
     leaking = at_anchor(matrices(list(altered()), tmp_path / "altered"), 20)
-    labels = ["label_buys", "label_big"]
+    labels = ["label_buys", "label_big", "label_gone"]
     assert_frame_equal(
         leaking.drop(labels, "user", "user_key"), honest.drop(labels, "user", "user_key"), check_exact=True
     )
     assert not leaking.select(labels).equals(honest.select(labels))
+
+
+ROW = st.tuples(
+    st.integers(0, 4),
+    st.integers(0, len(FULL.types) - 1),
+    st.integers(-12, 11),
+    st.integers(1, 3),
+    st.integers(0, 90_000),
+)
+
+
+def daily_of(rows: list[tuple[int, int, int, int, int]], anchor: int) -> pl.DataFrame:
+    """Partials from rows of user, type, days after the anchor, events and amount."""
+    columns = {"user": pl.UInt32, "type": pl.UInt16, "day": pl.Int32, "events": pl.Int64, "amount_minor": pl.Int64}
+    return pl.DataFrame([(user, kind, anchor + day, *rest) for user, kind, day, *rest in rows], columns, orient="row")
+
+
+@given(past=st.lists(ROW, min_size=1, max_size=25), after=st.lists(ROW, max_size=10), other=st.lists(ROW, max_size=10))
+@settings(max_examples=10)
+def test_features_and_populations_know_nothing_of_the_label_window(
+    past: list[tuple[int, int, int, int, int]],
+    after: list[tuple[int, int, int, int, int]],
+    other: list[tuple[int, int, int, int, int]],
+) -> None:
+    anchor = day_number(DAY)
+    past = [(user, kind, -abs(day) - 1, *rest) for user, kind, day, *rest in past]
+    users = pl.DataFrame({"user_key": pl.Series(range(5), dtype=pl.UInt64), "user_id": range(5)})
+
+    def at_day(later: list[tuple[int, int, int, int, int]], day: int) -> pl.DataFrame:
+        rows = [*past, *((user, kind, abs(day), *rest) for user, kind, day, *rest in later)]
+        return features_on(bucket_rows(Bucket(users, daily_of(rows, anchor), None), FULL), day, FULL)
+
+    assert_frame_equal(at_day(after, anchor), at_day(other, anchor), check_exact=True)
+    # The same comparison finds a feature that is computed over the label window.
+    if after and not other:
+        assert not at_day(after, anchor + 12).equals(at_day(other, anchor + 12))
 
 
 def test_the_number_of_buckets_changes_no_row(log: list[Event], tmp_path: Path) -> None:
@@ -269,6 +374,30 @@ def test_files_in_any_order_give_the_same_scales_and_clusters(log: list[Event], 
     assert found[0] == found[1] == found[2]
 
 
+def test_customer_value_is_that_of_the_customers_in_any_order_of_the_files(tmp_path: Path) -> None:
+    random = Random(5)
+    files = []
+    for part in range(2):
+        rows: list[tuple[int | float | None, ...]] = [(None, None, None, None)]
+        for _ in range(300):
+            # Customers as BG/NBD takes them to be: each with a pace, and a chance of leaving after each purchase.
+            age, now, repeats, recency = random.randrange(150, 300), 0.0, 0, 0
+            pace, leaves = random.gammavariate(0.6, 1 / 30), random.betavariate(0.8, 2.4)
+            while (now := now + random.expovariate(pace)) < age:
+                repeats, recency = repeats + 1, max(1, int(now))
+                if random.random() < leaves:
+                    break
+            mean = round(random.gammavariate(6, 1 / random.gammavariate(4, 1 / 15)) + 0.01, 2)
+            rows.append((repeats, recency, age, mean if repeats else 0.0))
+        columns = ["btyd_frequency", "btyd_recency_days", "btyd_t_days", "btyd_mean_repeat_spend"]
+        files.append(str(tmp_path / f"current-{part}.parquet"))
+        pl.DataFrame(rows, columns, orient="row", infer_schema_length=None).write_parquet(files[-1])
+    found = learn(ValueTask(tuple(files), CustomerValue(), 2))
+    assert isinstance(found, ValueModel)
+    assert found.fit.customers == 600
+    assert learn(ValueTask(tuple(files[::-1]), CustomerValue(), 2)) == found
+
+
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
@@ -289,9 +418,11 @@ def test_the_bundle_depends_on_neither_portions_nor_threads(sample: Path, tmp_pa
     assert fitted(sample, tmp_path / "eight", threads=2, execution__rows_per_task=200) == one
     models = load_bundle(next((tmp_path / "one" / "_bundles").glob("*/"))).models
     assert [model.spec.target.name for model in models] == ["buys", "opens"]
-    assert models[0].spec.valid_anchors == (AS_OF - timedelta(days=14),)
-    assert models[1].spec.valid_anchors == (AS_OF - timedelta(days=7),)
-    assert models[1].spec.train_anchors == tuple(AS_OF - timedelta(days=7 * step) for step in (4, 3, 2))
+    assert models[0].spec.test_anchors == (AS_OF - timedelta(days=14),)
+    assert models[0].spec.valid_anchors == (AS_OF - timedelta(days=28),)
+    assert models[1].spec.test_anchors == (AS_OF - timedelta(days=7),)
+    assert models[1].spec.valid_anchors == (AS_OF - timedelta(days=14),)
+    assert models[1].spec.train_anchors == tuple(AS_OF - timedelta(days=7 * step) for step in (5, 4, 3))
 
 
 def test_sampling_is_by_user_and_does_not_depend_on_portions(sample: Path, tmp_path: Path) -> None:
@@ -299,5 +430,8 @@ def test_sampling_is_by_user_and_does_not_depend_on_portions(sample: Path, tmp_p
     one = fitted(sample, tmp_path / "one", execution__rows_per_task=100_000, **overrides)
     assert fitted(sample, tmp_path / "four", execution__rows_per_task=300, **overrides) == one
     [model, _] = load_bundle(next((tmp_path / "one" / "_bundles").glob("*/"))).models
-    assert 50 < model.spec.train_metrics.rows < 150
-    assert model.spec.metrics.rows > 60
+    [(part, before, used)] = model.spec.sampled
+    assert part == "training"
+    assert before > 100
+    assert model.spec.train_metrics.rows == used
+    assert 60 < used < 140

@@ -7,24 +7,27 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.config import Config
+from engine.config import Config, CustomerValue
 from engine.errors import ConfigError
 from engine.events.record import IngestRecord
 from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import key_ranges
-from engine.stages.learning import ClustersTask, MatrixRecord, ScalesTask, TargetTask
+from engine.stages.learning import ClustersTask, MatrixRecord, ScalesTask, TargetUsers, ValueTask
 from engine.stages.learning_plan import (
+    attribute_warnings,
     categories,
     check_columns,
     cluster_features,
     cluster_order,
+    drift_task,
     learn_tasks,
     matrix_tasks,
     model_features,
 )
 from engine.stages.preparation import Prepared
+from engine.stages.target_learning import TargetTask
 from tests.features.logs import spec_of
 
 AS_OF = date(2024, 3, 1)
@@ -122,6 +125,17 @@ def test_models_learn_from_every_feature_and_the_attributes_that_are_allowed() -
             ("propensity_buys", "label_buys"),
             ["'propensity_buys'", "'label_buys'"],
         ),
+        (
+            {"targets": ({"name": "buys", "event": "purchase", "population": "tenure_day > 5"},)},
+            ("population_buys",),
+            ["'population_buys'", "targets.buys.population: no column 'tenure_day'", "'tenure_days'"],
+        ),
+        (
+            {"targets": ({"name": "buys", "event": "purchase", "population": "age > 5 AND r_score = 5"},)},
+            (),
+            ["targets.buys.population: no column 'age'", "targets.buys.population: no column 'r_score'"],
+        ),
+        ({"model": {"monotone": {"tenure_day": "increasing"}}}, (), ["model.monotone: no feature 'tenure_day'"]),
     ],
 )
 def test_names_that_do_not_fit_are_refused_together(
@@ -142,6 +156,17 @@ def test_a_target_does_not_take_the_column_of_a_feature(column: str) -> None:
         check_columns(config, spec, {})
     assert caught.value.code == "feature-names"
     assert f"targets: the column {column!r} is a feature already" in caught.value.message
+
+
+def test_the_class_of_one_target_is_not_the_probability_of_another() -> None:
+    names = ("buys", "buys_class", "buys_now")
+    config = config_with(targets=tuple({"name": name, "event": "purchase"} for name in names))
+    with pytest.raises(ConfigError) as caught:
+        check_columns(config, SPEC, {})
+    assert caught.value.code == "feature-names"
+    assert caught.value.message.splitlines()[1:] == [
+        "  targets: two of them give the column 'propensity_buys_class'; rename one"
+    ]
 
 
 MODEL_COLUMNS = ("city", "age", "vip", "spent", "joined", "tags")
@@ -187,20 +212,25 @@ def prepared(first_day: int | None) -> Prepared:
     ("days_of_history", "expected"), [(100, (40, 30, 20, 10)), (31, (30, 20, 10)), (30, (20, 10)), (11, (10,))]
 )
 def test_anchors_without_a_day_of_history_are_left_out(days_of_history: int, expected: tuple[int, ...]) -> None:
-    targets = ({"name": "buys", "event": "purchase", "horizon_days": 10},)
+    targets = ({"name": "buys", "event": "purchase", "horizon_days": 10, "population": "city = 'Nîmes'"},)
     contacts = {"path": "c.parquet", "user_id": "u", "model_columns": ("age",)}
-    config = config_with(targets=targets, model={"train_anchors": 3}, contacts=contacts)
-    tasks = matrix_tasks(config, SPEC, prepared(DAY - days_of_history), AS_OF, TEXT, Path("work"))
+    config = config_with(targets=targets, model={"train_anchors": 2}, contacts=contacts)
+    attributes = {**TEXT, "shoe_size": pl.Int64()}
+    tasks = matrix_tasks(config, SPEC, prepared(DAY - days_of_history), AS_OF, attributes, Path("work"))
     assert [task.bucket for task in tasks] == [0, 1]
     assert [task.keys for task in tasks] == key_ranges(2)
     for task in tasks:
         assert task.anchors == tuple(DAY - days for days in expected)
-        assert (task.as_of_day, task.shelf, task.contact_columns) == (DAY, SHELF, ("age",))
+        # What a model learns from and what a population names.
+        assert (task.as_of_day, task.shelf, task.contact_columns) == (DAY, SHELF, ("city", "age"))
 
 
-def record(bucket: int, anchors: tuple[int, ...]) -> MatrixRecord:
+MATCHED = TargetUsers(50, 50, 60)
+
+
+def record(bucket: int, anchors: tuple[int, ...], users: TargetUsers = MATCHED) -> MatrixRecord:
     rows = tuple((DAY - days, f"{days}-{bucket}", 10 * days + bucket) for days in anchors)
-    return MatrixRecord(7, 0, 0, f"current-{bucket}", rows)
+    return MatrixRecord(7, 0, 0, f"current-{bucket}", rows, (users, users))
 
 
 def test_every_model_gets_the_files_of_its_anchors() -> None:
@@ -214,21 +244,97 @@ def test_every_model_gets_the_files_of_its_anchors() -> None:
         model={"train_anchors": 2},
     )
     matrices = [record(bucket, (60, 40, 30, 20, 10)) for bucket in (0, 1)]
-    scales, clusters, soon, late = learn_tasks(config, SPEC, matrices, AS_OF, TEXT, threads=3)
+    scales, clusters, soon, late = learn_tasks(config, SPEC, matrices, AS_OF, TEXT, 3, Path("in-use"))
     assert isinstance(scales, ScalesTask)
     assert isinstance(clusters, ClustersTask)
     assert isinstance(soon, TargetTask)
     assert isinstance(late, TargetTask)
-    assert scales.files == clusters.files == ("current-0", "current-1")
-    assert clusters.users == 14
-    assert soon.train_files == ("30-0", "20-0", "30-1", "20-1")
-    assert soon.valid_files == ("10-0", "10-1")
-    assert (soon.train_rows, soon.valid_rows) == (300 + 200 + 301 + 201, 100 + 101)
-    assert late.train_files == ("60-0", "40-0", "60-1", "40-1")
-    assert late.valid_files == ("20-0", "20-1")
+    assert scales.files == clusters.files == soon.current_files == ("current-0", "current-1")
+    assert clusters.users == soon.users == 14
+    assert soon.train_files == ("30-0", "30-1", "40-0", "40-1")
+    assert soon.valid_files == ("20-0", "20-1")
+    assert soon.test_files == ("10-0", "10-1")
+    assert late.train_files == ("60-0", "60-1")
+    assert late.valid_files == ("40-0", "40-1")
+    assert late.test_files == ("20-0", "20-1")
+    assert (soon.apart, late.apart) == ("dates", "dates")
     assert soon.categorical == late.categorical == ("city",)
     assert soon.features[-2:] == ("city", "age")
-    assert (soon.seed, soon.threads) == (5, 3)
+    assert (soon.seed, soon.threads, soon.incumbent, soon.alarms) == (5, 3, "in-use", ())
+
+
+def test_with_two_anchors_validation_and_training_share_one() -> None:
+    config = config_with(
+        targets=({"name": "soon", "event": "purchase", "horizon_days": 10},), clusters={"enabled": False}
+    )
+    _, task = learn_tasks(config, SPEC, [record(0, (20, 10))], AS_OF, {}, 1)
+    assert isinstance(task, TargetTask)
+    assert (task.apart, task.incumbent) == ("users", None)
+    assert (task.train_files, task.valid_files, task.test_files) == (("20-0",), ("20-0",), ("10-0",))
+
+
+def test_ids_that_do_not_match_give_an_alarm_over_all_buckets() -> None:
+    targets = ({"name": "soon", "event": "purchase", "horizon_days": 10},)
+    config = config_with(targets=targets, clusters={"enabled": False})
+    matrices = [record(bucket, (20, 10), TargetUsers(80, 0, 90)) for bucket in (0, 1)]
+    _, task = learn_tasks(config, SPEC, matrices, AS_OF, {}, 1)
+    assert isinstance(task, TargetTask)
+    [alarm] = task.alarms
+    assert "'soon'" in alarm
+    assert "160" in alarm
+    assert "180" in alarm
+
+
+def test_drift_is_remembered_of_what_models_learn_from() -> None:
+    config = config_with(
+        contacts={"path": "c.parquet", "user_id": "u", "model_columns": ("city", "age")},
+        model={"max_rows": 123},
+        drift={"bins": 7},
+    )
+    task = drift_task(config, SPEC, [record(0, ()), record(1, ())], TEXT, (), 2)
+    assert (task.files, task.users, task.max_rows, task.bins) == (("current-0", "current-1"), 14, 123, 7)
+    assert task.categorical == ("city",)
+    assert task.numeric == (*(feature.name for feature in catalogue(SPEC)), "age")
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({}, []),
+        ({"targets": ({"name": "t", "event": "purchase"},)}, []),
+        ({"contacts": ("age", "city")}, []),
+        (
+            {"contacts": ("age", "city"), "targets": ({"name": "t", "event": "purchase"},)},
+            ["age, city (contacts.model_columns)"],
+        ),
+        (
+            {
+                "contacts": (),
+                "accounts": {"column": "company"},
+                "targets": ({"name": "t", "event": "purchase", "population": "city = 'Évry' AND tenure_days > 3"},),
+            },
+            ["city (populations)", "company (accounts.column)"],
+        ),
+    ],
+)
+def test_attributes_of_today_are_warned_of(sections: dict[str, Any], named: list[str]) -> None:
+    columns = sections.pop("contacts", None)
+    if columns is not None:
+        sections["contacts"] = {"path": "c.parquet", "user_id": "u", "model_columns": columns}
+    found = attribute_warnings(config_with(**sections), ("city", "age", "company"))
+    assert len(found) == bool(named)
+    assert all(name in found[0] for name in named)
+    assert not found or "tenure_days" not in found[0]
+
+
+def test_customer_value_is_fitted_where_it_is_wanted() -> None:
+    config = config_with(clusters={"enabled": False}, value={"horizon_days": 90}, currency_digits=0)
+    spec = spec_of(currency_digits=0)
+    _, task = learn_tasks(config, spec, [record(0, ()), record(1, ())], AS_OF, {}, 1)
+    assert task == ValueTask(("current-0", "current-1"), CustomerValue(horizon_days=90), 0)
+    with pytest.raises(ConfigError) as caught:
+        check_columns(config, spec_of(("visit",)), {})
+    assert caught.value.code == "value-purchase"
 
 
 def test_clusters_can_be_off() -> None:
@@ -237,7 +343,7 @@ def test_clusters_can_be_off() -> None:
     assert isinstance(only, ScalesTask)
 
 
-def test_the_day_before_as_of_is_the_last_of_the_validation_labels() -> None:
+def test_the_day_before_as_of_is_the_last_of_the_test_labels() -> None:
     targets = ({"name": "buys", "event": "purchase", "horizon_days": 7},)
     [task, _] = matrix_tasks(config_with(targets=targets), SPEC, prepared(0), AS_OF, {}, Path("work"))
     assert date(1970, 1, 1) + timedelta(days=task.anchors[-1] + 7) == AS_OF

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine.bundle import Bundle, load_bundle
+from engine.bundle import Bundle, bundle_files, load_bundle
 from engine.errors import DataError, IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
 from engine.pipeline import fit_run, score_run
+from engine.propensity.drift import add, fit_reference
 from engine.record import RunRecord
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import KEYS, KeyRange
@@ -44,6 +46,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rules = "".join(f'\n[[segments]]\nname = "{name}"\nwhere = "{where}"\n' for name, where in RULES.items())
     before, _, after = TOML.partition("[[segments]]")
     toml = before + rules + "\n[execution]" + after.partition("[execution]")[2]
+    # So few validation rows calibrate every score to the base rate.
+    toml = toml.replace("[model]\n", '[model]\nearly_stopping_rounds = 0\ncalibration = "none"\n')
     return write_sample(tmp_path_factory.mktemp("sample"), users=USERS, toml=toml)
 
 
@@ -80,7 +84,8 @@ def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
     scores = bundle_schema(bundle)
     user, key = {"user_id": pl.Int64()}, {"as_of": pl.Date()}
     rfm = {name: features[name] for name in ("rfm_recency_days", "rfm_frequency", "rfm_monetary")}
-    in_segments = {name: dtype for name, dtype in scores.items() if name != "cluster_distance"}
+    left_out = {"cluster_distance", "propensity_buys_percentile"}
+    in_segments = {name: dtype for name, dtype in scores.items() if name not in left_out}
     expected = {
         "features": {**user, **features, "region": pl.String(), **key},
         "scores": {**user, **scores, **key},
@@ -98,6 +103,9 @@ def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
         ("cluster", pl.Int32()),
         ("cluster_distance", pl.Float64()),
         ("propensity_buys", pl.Float64()),
+        ("propensity_buys_percentile", pl.Int8()),
+        ("propensity_buys_decile", pl.Int8()),
+        ("propensity_buys_class", pl.String()),
     ]
 
 
@@ -176,10 +184,35 @@ def test_engagement_is_a_logarithmic_share_of_the_scale(out: Path, bundle: Bundl
     assert 0.0 <= min(found) < 100.0
 
 
-def test_propensities_are_probabilities(out: Path) -> None:
-    found = published(out, "scores")["propensity_buys"]
+def test_propensities_are_probabilities_with_their_rank_and_class(out: Path, bundle: Bundle) -> None:
+    table = published(out, "scores")
+    found = table["propensity_buys"]
     assert found.is_between(0, 1).all()
-    assert found.n_unique() > 5
+    assert found.n_unique() > 2
+    spec = bundle.models[0].spec
+    assert table["propensity_buys_percentile"].to_list() == [sum(cut < score for cut in spec.cuts) for score in found]
+    assert (table["propensity_buys_decile"] == 10 - table["propensity_buys_percentile"] // 10).all()
+    unlikely = table.filter(pl.col("propensity_buys_class") == "unlikely")["propensity_buys"]
+    assert unlikely.to_list() == [score for score in found if score < spec.base_rate]
+
+
+def features_of(out: Path) -> pl.DataFrame:
+    money = (pl.col("rfm_monetary") * 100).round().cast(pl.Int64)
+    return published(out, "features").drop("as_of").with_columns(rfm_monetary_minor=money)
+
+
+def test_users_outside_a_population_have_no_propensity(out: Path, bundle: Bundle) -> None:
+    [model] = bundle.models
+    target = model.spec.target.model_copy(update={"population": "region = 'sud' AND tenure_days > 0"})
+    about_some = replace(bundle, models=(replace(model, spec=replace(model.spec, target=target)),))
+    scored = add_scores(features_of(out), about_some, threads=1)
+    inside = (pl.col("region") == "sud") & (pl.col("tenure_days") > 0)
+    columns = [name for name in bundle_schema(bundle) if name.startswith("propensity_")]
+    expected = published(out, "scores").select(columns)
+    assert_frame_equal(scored.filter(inside).select(columns), expected.filter(scored.select(inside).to_series()))
+    outside = scored.filter(inside.not_() | pl.col("region").is_null()).select(columns)
+    assert 0 < outside.height < scored.height
+    assert outside.null_count().row(0) == (outside.height,) * len(columns)
 
 
 def task_of(bundle: str, keys: KeyRange, shelf: Shelf, folder: Path, staging: Path) -> ScoreTask:
@@ -228,7 +261,29 @@ def test_a_bucket_without_users_gives_no_files_and_the_same_schemas(
     assert empty.files == {"features": (), "scores": (), "memberships": (), "segments": ()}
     assert not (tmp_path / "empty").exists()
     assert empty.segments == {}
+    assert (full.drift is None) == (empty.drift is None)
     assert sum(file.rows for file in full.files["segments"]) == 2
+
+
+def test_a_bucket_counts_its_users_in_the_bins_of_the_bundle(
+    bundle: Bundle, out: Path, shelf: Shelf, tmp_path: Path
+) -> None:
+    everything = published(out, "features").join(published(out, "scores"), on="user_id")
+    reference = fit_reference(everything, ["tenure_days"], ["region"], 4, ["propensity_buys"])
+    folder = tmp_path / "with_drift"
+    for name, text in bundle_files(replace(bundle, drift=reference)).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    keys = (KeyRange(0, KEYS // 2), KeyRange(KEYS // 2, KEYS))
+    tasks = [task_of(str(folder), part, shelf, tmp_path, tmp_path / "staging") for part in keys]
+    full, empty = (score_bucket(task).drift for task in tasks)
+    assert full is not None
+    assert empty is not None
+    assert (full.rows, empty.rows) == (2, 0)
+    assert [sum(bins) + nulls for bins, nulls in zip(full.bins, full.nulls, strict=True)] == [2, 2, 2]
+    # One of the two has a contact, of region "sud".
+    assert (full.bins[1], full.nulls[1]) == ((0, 1, 0), 1)
+    assert add(full, empty) == full
 
 
 def test_scores_of_nobody_have_the_columns_of_scores(bundle: Bundle, out: Path) -> None:
@@ -240,8 +295,7 @@ def test_scores_of_nobody_have_the_columns_of_scores(bundle: Bundle, out: Path) 
 
 
 def test_a_user_alone_has_the_scores_it_has_in_the_crowd(bundle: Bundle, out: Path) -> None:
-    money = (pl.col("rfm_monetary") * 100).round().cast(pl.Int64)
-    features = published(out, "features").drop("as_of").with_columns(rfm_monetary_minor=money)
+    features = features_of(out)
     expected = published(out, "scores").drop("as_of")
     for position in (0, 9, 30):
         alone = add_scores(features[position : position + 1], bundle, threads=1).select(expected.columns)

@@ -1,0 +1,260 @@
+"""The job that learns: RFM edges, the engagement scale, clusters, customer value, and one model per target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.bundle import Bundle, bundle_id
+from engine.bundle_pointer import read_acts, state_of
+from engine.bundle_store import Conditions, bundle_before, write_bundle
+from engine.config import Config
+from engine.errors import HeldError
+from engine.execution.protocol import Executor
+from engine.features.choice import feature_spec
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.identity import learning_hashes, run_identity
+from engine.incumbent import incumbent_model
+from engine.progress import Progress, track
+from engine.propensity.drift import Reference
+from engine.propensity.train import TrainedModel
+from engine.propensity.tune import check_installed
+from engine.record import RunRecord
+from engine.segments.rules import compile_rules
+from engine.stages.accounting import Stopwatch, contact_counts, ingest_counts, reconcile, row_counts
+from engine.stages.accounts import account_files
+from engine.stages.features import provisional_wants
+from engine.stages.learning import Clustered, MatrixRecord, Scales, build_matrices, check_history, learn
+from engine.stages.learning_plan import (
+    anchor_days,
+    attribute_warnings,
+    check_columns,
+    drift_task,
+    learn_tasks,
+    matrix_tasks,
+    model_schema,
+)
+from engine.stages.notices import alarms, fit_warnings
+from engine.stages.opening import Opened, check_unchanged, open_run
+from engine.stages.preparation import prepare, types_in_use
+from engine.stages.schemas import rule_schema, score_schema
+from engine.stages.target_learning import TargetTask
+from engine.stages.tuning import tuned_tasks
+from engine.tables.workspace import workspace
+from engine.value.model import ValueModel
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
+    """Learn everything that stays still between runs, and write it as one bundle.
+
+    The same log, configuration, date and earlier bundles give the same bundle, byte for byte, on any executor. A model
+    that does not pass its gate gives way to the one of the bundle before; without one, the new bundle is held back.
+
+    Args:
+        config: The configuration.
+        as_of: First day that is not used; labels of the test rows end there.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: The configuration names what does not exist.
+        DataError: The log cannot be used, or has too little to learn from.
+        HeldError: A model did not pass its gate, and there is none that could stay in its place.
+        IntegrityError: The input was changed during the run, or rows do not add up.
+        ConflictError: Another run is writing to the same output.
+    """
+    return fit_opened(open_run(config), as_of, executor, progress)
+
+
+def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progress | None) -> RunRecord:
+    """See `fit_run`."""
+    watch = Stopwatch()
+    config, contacts, out = opened.config, opened.contacts, Path(opened.config.out)
+    if config.model.tune and config.targets:
+        check_installed()
+    before = bundle_before(out, as_of)
+    compared = {} if before is None else {"before": before.name}
+    run_id = run_identity("fit", as_of, {**opened.fingerprints, **compared})
+    with workspace(out, run_id) as work:
+        with watch.stage("read"):
+            types = types_in_use(config, opened.given, as_of, executor, progress)
+            prepared = prepare(
+                config,
+                opened.given,
+                as_of,
+                work=work,
+                executor=executor,
+                progress=progress,
+                types=types,
+                wanted=provisional_wants(config, types, contacts),
+            )
+        priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
+        spec = feature_spec(config, prepared.types, priced, contacts)
+        check_rules(config, spec, contacts)
+        first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
+        check_history(config.targets, first, last, day_number(as_of))
+        with watch.stage("features"):
+            days = (day_number(as_of), *anchor_days(config, prepared, as_of))
+            accounts = account_files(
+                prepared, prepared.shelf, spec, days, work=work, executor=executor, progress=progress
+            )
+            tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work, accounts)
+            matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
+        reconcile(prepared, matrices)
+        known = contact_counts(prepared, matrices)
+        with watch.stage("learn"):
+            learnt = _learn(config, spec, matrices, as_of, contacts, before, executor, progress)
+        check_unchanged(opened)
+        bundle = Bundle(
+            as_of=as_of,
+            learnt_from=tuple(sorted(learning_hashes(config).items())),
+            spec=spec,
+            user_dtype=opened.given.user_dtype,
+            rfm_edges=learnt.scales.rfm_edges,
+            segment_map=config.rfm.segment_map,
+            engagement_full_at=learnt.scales.engagement_full_at,
+            contacts=tuple((name, str(dtype)) for name, dtype in contacts.items()),
+            clustering=None if learnt.clustered is None else learnt.clustered.clustering,
+            cluster_curve=() if learnt.clustered is None else learnt.clustered.curve,
+            models=learnt.models,
+            drift=learnt.drift,
+            value=learnt.value,
+        )
+        folder = write_bundle(bundle, work / "bundle", out, promote=not learnt.held)
+    if learnt.held:
+        raise _held(learnt, folder)
+    counts: dict[str, Any] = {
+        "rows": row_counts(prepared.ingested),
+        **ingest_counts(prepared.ingested),
+        "users": sum(matrix.users for matrix in matrices),
+        **known,
+        "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
+        **({"kept_models": {name: list(reasons) for name, reasons in learnt.kept.items()}} if learnt.kept else {}),
+        "warnings": [
+            *_not_taken(out, folder),
+            *(f"target {name!r}: {_kept_line(reasons, before)}" for name, reasons in learnt.kept.items()),
+            *fit_warnings(model.spec for model in bundle.models),
+            *(() if bundle.value is None else bundle.value.fit.warnings),
+            *attribute_warnings(config, contacts),
+        ],
+    }
+    return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What the tasks of a fit gave.
+
+    Attributes:
+        kept: Why the model of the bundle before stays, by target: what the gate said, and the alarms of the new one.
+        held: Why a model must not be promoted and has none to stay in its place, by target.
+    """
+
+    scales: Scales
+    clustered: Clustered | None
+    value: ValueModel | None
+    models: tuple[TrainedModel, ...]
+    drift: Reference | None
+    kept: Mapping[str, Sequence[str]]
+    held: Mapping[str, Sequence[str]]
+
+
+def _learn(
+    config: Config,
+    spec: FeatureSpec,
+    matrices: Sequence[MatrixRecord],
+    as_of: date,
+    contacts: Mapping[str, pl.DataType],
+    before: Path | None,
+    executor: Executor,
+    progress: Progress | None,
+) -> _Learnt:
+    planned = learn_tasks(config, spec, matrices, as_of, contacts, executor.threads, before)
+    targets = [task for task in planned if isinstance(task, TargetTask)]
+    others = [task for task in planned if not isinstance(task, TargetTask)]
+    targets = tuned_tasks(targets, config.model.tune, executor=executor, progress=progress)
+    to_learn = [*others, *targets]
+    learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
+    models: list[TrainedModel] = []
+    kept: dict[str, Sequence[str]] = {}
+    held: dict[str, Sequence[str]] = {}
+    for model in (result for result in learnt if isinstance(result, TrainedModel)):
+        target, verdict = model.spec.target, model.spec.verdict
+        if verdict.promoted or config.model.gate == "warn":
+            models.append(model)
+            continue
+        available = model_schema(config, spec, contacts)
+        old = None if before is None else incumbent_model(before, target, available, spec)
+        models.append(model if old is None else old)
+        reasons = [line for line in verdict.reasons if line.startswith("no")]
+        if old is None:
+            held[target.name] = reasons
+        else:
+            # The new model and its card are gone: what may be wrong with it is told here or nowhere.
+            kept[target.name] = [*reasons, *alarms([model.spec])]
+    drift = None
+    if models:
+        [drift] = [
+            result
+            for result in executor.map(learn, [drift_task(config, spec, matrices, contacts, models, executor.threads)])
+            if isinstance(result, Reference)
+        ]
+    [scales] = [result for result in learnt if isinstance(result, Scales)]
+    return _Learnt(
+        scales=scales,
+        clustered=next((result for result in learnt if isinstance(result, Clustered)), None),
+        value=next((result for result in learnt if isinstance(result, ValueModel)), None),
+        models=tuple(models),
+        drift=drift,
+        kept=kept,
+        held=held,
+    )
+
+
+def _not_taken(out: Path, folder: Path) -> list[str]:
+    state = state_of(read_acts(out), folder.name)
+    if state in {"current", "promoted"}:
+        return []
+    return [f"the bundle {folder.name} is {state}: it was fitted and put aside before; `tamis bundle promote` takes it"]
+
+
+def _kept_line(reasons: Sequence[str], before: Path | None) -> str:
+    failed = "; ".join(reason.removeprefix("no: ") for reason in reasons)
+    return f"the model of bundle {before.name if before else ''} stays, the new one did not pass its gate: {failed}"
+
+
+def _held(learnt: _Learnt, folder: Path) -> HeldError:
+    lines = [f"  {name}: {reason.removeprefix('no: ')}" for name, reasons in learnt.held.items() for reason in reasons]
+    lines += [f"  {alarm}" for alarm in alarms(model.spec for model in learnt.models)]
+    identity = bundle_id(folder)
+    return HeldError(
+        f"the bundle {identity} is held back: models did not pass their gate\n" + "\n".join(lines),
+        code="model-held",
+        hint=f"`tamis bundle show {identity}` has the figures, `tamis bundle promote {identity}` takes it anyway. "
+        'More history, other features or another target may help; with gate = "warn" in [model] a fit only warns.',
+    )
+
+
+def check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.DataType]) -> None:
+    """Stop when the configuration names columns that there will not be, before anything is computed.
+
+    Raises:
+        ConfigError: Every such name.
+    """
+    check_columns(config, spec, contacts)
+    names = [target.name for target in config.targets]
+    scores = score_schema(spec, names, clustered=config.clusters.enabled, valued=config.value is not None)
+    compile_rules(config.segments, rule_schema(spec, scores, contacts))
+
+
+def conditions_of(opened: Opened) -> Conditions:
+    """What a bundle must have been fitted with to score the input of a run."""
+    contacts = {name: str(dtype) for name, dtype in opened.contacts.items()}
+    return Conditions(learning_hashes(opened.config), opened.given.user_dtype, contacts)

@@ -1,0 +1,72 @@
+"""The model that a new one has to be no worse than: that of the same target in the bundle in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.bundle import load_bundle
+from engine.config import Target
+from engine.errors import ConfigError, IntegrityError
+from engine.features.catalogue import catalogue
+from engine.features.spec import FeatureSpec
+from engine.propensity.matrix import dtype_name
+from engine.propensity.predict import load_scorer
+from engine.propensity.train import TrainedModel
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# The catalogue shows these feature by feature; any other setting of a specification may change what a feature is.
+_BY_FEATURE = {"types", "windows", "weights", "families", "columns"}
+
+
+def incumbent_model(
+    bundle_folder: Path, target: Target, available: Mapping[str, pl.DataType], spec: FeatureSpec
+) -> TrainedModel | None:
+    """The model of a target in a bundle, when it can score rows of the new features as it scored those of its own.
+
+    Args:
+        bundle_folder: Folder of the bundle in use.
+        target: The target as it is now, with what its preset gives.
+        available: Name and type of the columns that the new model may learn from.
+        spec: The new features.
+
+    Returns:
+        None when the bundle has no model of the same target, when one of the model's features is missing now, has
+        another type or another definition, and when the bundle is damaged or of another version: a new fit is what
+        mends it.
+    """
+    try:
+        bundle = load_bundle(bundle_folder)
+        model = next((model for model in bundle.models if model.spec.target == target), None)
+        if model is None or not _same_features(model, bundle.spec, spec, available):
+            return None
+        load_scorer(model.text, model.spec)
+    except (ConfigError, IntegrityError):
+        return None
+    return model
+
+
+def _same_features(
+    model: TrainedModel, then: FeatureSpec, now: FeatureSpec, available: Mapping[str, pl.DataType]
+) -> bool:
+    wanted = zip(model.spec.features, model.spec.dtypes, strict=True)
+    if any(name not in available or dtype_name(available[name]) != dtype for name, dtype in wanted):
+        return False
+    old, new = ({feature.name: feature for feature in catalogue(spec)} for spec in (then, now))
+    # An attribute of the contacts is in neither.
+    if any(old.get(name) != new.get(name) for name in model.spec.features):
+        return False
+    same_points = "engagement_points" not in model.spec.features or _weights(then) == _weights(now)
+    return same_points and _settings(then) == _settings(now)
+
+
+def _settings(spec: FeatureSpec) -> dict[str, Any]:
+    return {name: value for name, value in asdict(spec).items() if name not in _BY_FEATURE}
+
+
+def _weights(spec: FeatureSpec) -> dict[str, int]:
+    return {name: weight for name, weight in zip(spec.type_names, spec.weights, strict=True) if weight}
