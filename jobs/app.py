@@ -11,20 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.check import check
-from jobs.config import config_app
 from jobs.console import run_guarded, write
-from jobs.features import features_app
+from jobs.explain import explain
 from jobs.fit import fit
 from jobs.init import init
+from jobs.later import add_later
 from jobs.options import AsJson, Quiet
-from jobs.rollup import rollup_app
 from jobs.run import run
 from jobs.score import score
 from jobs.session import parse_day
+from jobs.validate import validate
 
 _EXIT_CODES = """Exit codes:
 0 done, or already done · 1 a bug · 2 usage or configuration
-3 data refused · 4 held by a publish guard · 5 conflict with another run
+3 data refused · 4 held by a gate or guard · 5 conflict with another run
 6 resources (memory, disk, time) · 7 integrity (checksum, manifest, bundle)
 75 transient, try again · 130 interrupted · 143 terminated"""
 
@@ -118,13 +118,19 @@ app.command(rich_help_panel="Run")(check)
 app.command(rich_help_panel="Run")(fit)
 app.command(rich_help_panel="Run")(score)
 app.command(rich_help_panel="Run")(run)
-app.add_typer(config_app, name="config", rich_help_panel="Inspect")
-app.add_typer(features_app, name="features", rich_help_panel="Inspect")
-app.add_typer(rollup_app, name="rollup", rich_help_panel="Inspect")
+app.command(rich_help_panel="Inspect")(explain)
+app.command(rich_help_panel="Inspect")(validate)
+for _name, _help in (
+    ("bundle", "Look at what fits have learnt, and choose which of it is used."),
+    ("config", "Look at the configuration."),
+    ("features", "Look at the feature columns, or write their table."),
+    ("rollup", "Look at the rollup store, or mend it."),
+):
+    add_later(app, _name, f"jobs.{_name}:{_name}_app", help_text=_help, panel="Inspect")
 
 
 def main() -> None:
     """Run the command that the process was started with."""
-    # Read when Polars loads: freed memory is kept for the next frame for some seconds, and not given back at once.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:2000,muzzy_decay_ms:2000")
+    # Read when Polars loads: freed memory is kept for the next frame for a second, and not given back at once.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:0")
     app()

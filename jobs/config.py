@@ -11,7 +11,7 @@ from jobs.console import clean, print_json, write
 from jobs.options import DEFAULT_CONFIG, Address, AsJson, Assignments, ConfigFile, ExecutorName, Out
 from jobs.session import Settings, load
 
-config_app = typer.Typer(help="Look at the configuration.")
+config_app = typer.Typer()
 
 
 @config_app.command()

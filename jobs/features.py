@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.features.feature import Feature
     from engine.features.spec import FeatureSpec
 
-features_app = typer.Typer(help="Look at the feature columns, or write their table.")
+features_app = typer.Typer()
 
 _INCOMPLETE = (
     "The event types are those that the configuration names; others that the data has get the same columns "

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
 from jobs.session import Settings, load, parse_day, session, show_record
 
@@ -14,12 +18,17 @@ def fit(
     executor: ExecutorName = None,
     address: Address = None,
     assignments: Assignments = None,
+    tune: Annotated[
+        int | None,
+        typer.Option("--tune", metavar="N", min=0, help="Try N settings per model first (pip install 'tamis[tune]')."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn what stays still between runs: RFM edges, clusters and propensity models, in one bundle."""
     day = parse_day(as_of)
-    loaded = load(config, Settings(assignments or (), out, executor, address))
+    trials = () if tune is None else (f"model.tune={tune}",)
+    loaded = load(config, Settings((*(assignments or ()), *trials), out, executor, address))
     from engine.pipeline import fit_run
 
     with session(loaded.config, quiet=quiet) as run:

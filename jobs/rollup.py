@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.rollups.maintain import Name, Selection
     from engine.stages.upkeep import Listed, Rebuilt
 
-rollup_app = typer.Typer(help="Look at the rollup store, or mend it.")
+rollup_app = typer.Typer()
 
 _SHOWN = 10
 _UNDATED = "(undated)"

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from engine.record import RunRecord
 
 _TOP_FEATURES = 3
-_TOLD = {"rows", "events", "users", "segments", "models", "warnings", "sources", "event_types", "rejected"}
+_TOLD = {
+    "rows",
+    "events",
+    "users",
+    "segments",
+    "models",
+    "kept_models",
+    "warnings",
+    "sources",
+    "event_types",
+    "rejected",
+}
 
 
 def print_warnings(record: RunRecord) -> None:
@@ -123,27 +134,66 @@ def print_segments(counts: Mapping[str, Any], *, users: str = "users") -> None:
 
 def print_model(spec: ModelSpec, *, users: str = "users") -> None:
     """What a model predicts, and how well it did on days later than all it learnt from."""
-    measured = spec.metrics
-    what = f"{spec.target.event}{f' with {spec.target.where}' if spec.target.where else ''}"
-    days = plural(spec.target.horizon_days, "day")
-    write(sys.stdout, f"\nModel {spec.target.name}: {what} within {days}")
+    measured, baseline, target = spec.metrics, spec.baseline, spec.target
+    intervals = dict(spec.intervals)
+    what = f"{'no ' if target.absent else ''}{target.event}{f' with {target.where}' if target.where else ''}"
+    whom = f", of those with {target.population}" if target.population else ""
+    write(sys.stdout, f"\nModel {target.name}: {what} within {plural(target.horizon_days, 'day')}{whom}")
+    days = [str(day) for day in spec.test_anchors]
+    at = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     write(
         sys.stdout,
-        f"  on {measured.rows:,} {users} at {', '.join(str(day) for day in spec.valid_anchors)}, later than all it"
-        f" learnt from ({measured.positives:,} did it, {measured.base_rate:.1%}):",
+        f"  on {measured.rows:,} {users} at {at}, later than all it learnt from"
+        f" ({measured.positives:,} did it, {measured.base_rate:.1%}):",
     )
+
+    def row(label: str, name: str, of_model: str, of_baseline: str, of_base_rate: str) -> tuple[str, ...]:
+        interval = intervals.get(name)
+        digits = 1 if name == "lift" else 4 if name == "brier" else 3
+        between = "" if interval is None else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+        return f"  {label}", of_model, between, of_baseline, of_base_rate
+
     print_table(
-        ("  measure", "model", "base rate"),
+        ("  measure", "model", "95 % interval", "logistic", "base rate"),
         [
-            ("  AUC", f"{measured.auc:.3f}", "0.500"),
-            ("  average precision", f"{measured.average_precision:.3f}", f"{measured.base_rate:.3f}"),
-            ("  log loss", f"{measured.log_loss:.3f}", f"{measured.base_log_loss:.3f}"),
-            ("  Brier score", f"{measured.brier:.4f}", f"{measured.base_brier:.4f}"),
-            ("  lift of the top tenth", f"{measured.lift_by_decile[0]:.1f}", "1.0"),
+            row("AUC", "auc", _figure(measured.auc), _figure(baseline.auc), "0.500"),
+            row(
+                "average precision",
+                "average_precision",
+                _figure(measured.average_precision),
+                _figure(baseline.average_precision),
+                _figure(measured.base_rate),
+            ),
+            row(
+                "log loss",
+                "log_loss",
+                _figure(measured.log_loss),
+                _figure(baseline.log_loss),
+                _figure(measured.base_log_loss),
+            ),
+            row(
+                "Brier score",
+                "brier",
+                _figure(measured.brier, 4),
+                _figure(baseline.brier, 4),
+                _figure(measured.base_brier, 4),
+            ),
+            row("calibration error", "ece", _figure(measured.ece), _figure(baseline.ece), ""),
+            row(
+                "lift of the top tenth",
+                "lift",
+                _figure(next(iter(measured.lift_by_decile), None), 1),
+                _figure(next(iter(baseline.lift_by_decile), None), 1),
+                "1.0",
+            ),
         ],
     )
     telling = ", ".join(name for name, _ in spec.importance[:_TOP_FEATURES])
     write(sys.stdout, f"  most telling features: {telling}")
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _fitted(record: RunRecord) -> tuple[date, Iterable[ModelSpec]] | None:

@@ -27,6 +27,8 @@ purchase = "purchase"
 enabled = false
 [model]
 min_positives = 5
+test_users = 0
+gate = "warn"
 [[targets]]
 name = "again"
 event = "purchase"
@@ -51,7 +53,9 @@ def test_a_run_tells_of_its_models_once(tamis: Tamis, shop: Path) -> None:
     first = tamis("run", "--as-of", "2026-05-01")
     assert first.exit_code == 0, first.stderr
     assert "\nModel again: purchase within 10 days\n  on 60 users at 2026-04-21, later than" in first.stdout
-    assert re.search(r"\n  measure +model  base rate\n  AUC +[01]\.\d{3} +0\.500\n", first.stdout)
+    figure = r"[01]\.\d{3}"
+    heads = r"\n  measure +model  95 % interval +logistic  base rate\n"
+    assert re.search(rf"{heads}  AUC +{figure}  {figure} to {figure} +{figure} +0\.500\n", first.stdout)
     assert ", fitted as of 2026-05-01\n" in first.stdout
     second = tamis("run", "--as-of", "2026-05-02")
     assert "\nModel again" not in second.stdout

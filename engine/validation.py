@@ -1,0 +1,217 @@
+"""Whether published scores came true: `validate_run` measures those of a past date once their horizon has passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from engine.bundle import Bundle, load_bundle
+from engine.config import Config, Target
+from engine.errors import ConfigError, IntegrityError
+from engine.execution.protocol import Executor
+from engine.features.choice import feature_spec
+from engine.features.spec import FeatureSpec
+from engine.features.windows import day_number
+from engine.identity import run_identity
+from engine.progress import Progress, track
+from engine.propensity.spec import ModelSpec
+from engine.record import RunRecord
+from engine.rollups.update import Wanted
+from engine.stages.accounting import Stopwatch
+from engine.stages.features import provisional_wants, wanted_of
+from engine.stages.maturing import (
+    MatureTask,
+    MeasureTask,
+    TargetCounts,
+    key_span,
+    mature_bucket,
+    measure_target,
+    score_column,
+)
+from engine.stages.maturity import check_id_types, check_ids, due_targets, lagging, last_day, matured_warnings
+from engine.stages.opening import Opened, check_unchanged, open_run
+from engine.stages.preparation import Prepared, prepare, types_in_use
+from engine.tables.layout import bundles_folder, manifest_path
+from engine.tables.manifest import Manifest, TableRecord, read_manifest
+from engine.tables.verify import verify_table
+from engine.tables.workspace import workspace
+from engine.validation_table import Matured, plain_row, write_rows
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found: its record, and one entry per target whose horizon has passed."""
+
+    record: RunRecord
+    matured: tuple[Matured, ...]
+
+
+def validate_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> Validation:
+    """Compare the scores that are published for a date with what happened in the horizon after it.
+
+    Labels come from the log as it is now, by the function that training has its labels from. The configuration may have
+    changed since: what the targets meant is taken from the bundle that scored them, and from the configuration only
+    when that bundle is gone.
+
+    Args:
+        config: The configuration.
+        as_of: The date of a published run.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+
+    Raises:
+        ConfigError: Nothing is published for the date, or none of its scores is of a target that is known.
+        DataError: No horizon has passed by the end of the log, published ids are not those of the log, or the log
+            cannot be used.
+        IntegrityError: Published files are not those of their manifest, or the input was changed during the run.
+        ConflictError: Another run is writing to the same output.
+    """
+    watch = Stopwatch()
+    opened = open_run(config.model_copy(update={"targets": ()}))
+    out = Path(opened.config.out)
+    run_id = run_identity("validate", as_of, opened.fingerprints)
+    with workspace(out, run_id) as work:
+        manifest, table = _published(out, as_of)
+        scored = _scored(manifest, table, config, out)
+        check_id_types(table, opened.given.user_dtype, out)
+        with watch.stage("read"):
+            end = as_of + timedelta(days=max(target.horizon_days for target in scored.targets))
+            spec, prepared = _prepare(opened, scored, end, work, executor, progress)
+        due, later = due_targets(scored.targets, as_of, last_day(prepared))
+        with watch.stage("validate"):
+            files = [str(out / record.path) for record in table.records]
+            spans = executor.map(key_span, files, on_done=track(progress, "read scores", len(files)), small=True)
+            tasks = [
+                MatureTask(
+                    bucket=index,
+                    keys=keys,
+                    shelf=prepared.shelf,
+                    spec=spec,
+                    targets=due,
+                    day=day_number(as_of),
+                    files=tuple(span.file for span in spans if span.overlaps(keys)),
+                    rows=table.rows,
+                    limit=config.model.max_rows,
+                    folder=str(work),
+                )
+                for index, keys in enumerate(prepared.buckets)
+            ]
+            records = executor.map(mature_bucket, tasks, on_done=track(progress, "validate", len(tasks)))
+            check_ids(records, table, prepared, out)
+            to_measure = [
+                MeasureTask(tuple(record.files[place] for record in records), config.seed) for place in range(len(due))
+            ]
+            realised = executor.map(measure_target, to_measure, on_done=track(progress, "measure", len(to_measure)))
+        check_unchanged(opened)
+        matured = tuple(
+            Matured(
+                as_of=as_of,
+                bundle=manifest.bundle,
+                target=target,
+                published=table.rows,
+                counts=reduce(add, (record.targets[place] for record in records), TargetCounts()),
+                realised=figures,
+                trained=scored.specs.get(target.name),
+            )
+            for place, (target, figures) in enumerate(zip(due, realised, strict=True))
+        )
+        tables = write_rows(matured, out)
+    warnings = [*scored.warnings, *later, *lagging(due, spec, as_of, prepared)]
+    warnings += [line for entry in matured for line in matured_warnings(entry)]
+    counts = {
+        "published": table.rows,
+        "unknown": table.rows - sum(record.matched for record in records),
+        "targets": {entry.target.name: plain_row(entry.row()) for entry in matured},
+        "warnings": warnings,
+    }
+    folder = None if scored.bundle is None else str(bundles_folder(out) / str(manifest.bundle))
+    return Validation(RunRecord(run_id, as_of, counts, watch.timings(), tables, folder), matured)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The targets of a published table, and what is left of the bundle that scored it."""
+
+    targets: tuple[Target, ...]
+    bundle: Bundle | None
+    specs: Mapping[str, ModelSpec]
+    warnings: tuple[str, ...]
+
+
+def _published(out: Path, as_of: date) -> tuple[Manifest, TableRecord]:
+    """The manifest of a date, and its table of scores after its files were looked at."""
+    path = manifest_path(out, as_of)
+    manifest = read_manifest(path) if path.exists() else None
+    table = next((table for table in manifest.tables if table.name == "scores"), None) if manifest else None
+    if manifest is None or table is None:
+        dates = sorted(file.stem.removeprefix("as_of=") for file in path.parent.glob("as_of=*.json"))
+        raise ConfigError(
+            f"no scores are published for {as_of} under {out}",
+            code="not-published",
+            hint=f"Published dates: {', '.join(dates[-10:])}." if dates else "Run `tamis score` first.",
+        )
+    verify_table(out, table)
+    return manifest, table
+
+
+def _scored(manifest: Manifest, table: TableRecord, config: Config, out: Path) -> _Scored:
+    columns = {name for name, dtype in table.schema if dtype == "Float64"}
+    bundle, warnings = _bundle(manifest, out)
+    specs = {} if bundle is None else {model.spec.target.name: model.spec for model in bundle.models}
+    known = {target.name: target for target in config.targets} if bundle is None else {}
+    known |= {name: spec.target for name, spec in specs.items()}
+    targets = tuple(target for target in known.values() if score_column(target.name) in columns)
+    if not targets:
+        raise ConfigError(
+            f"the scores published for {manifest.as_of} have no column of a target that is known",
+            code="target-unknown",
+            hint="Validate with the configuration that scored the date, or score the date again.",
+        )
+    return _Scored(targets, bundle, specs, warnings)
+
+
+def _bundle(manifest: Manifest, out: Path) -> tuple[Bundle | None, tuple[str, ...]]:
+    if manifest.bundle is None:
+        return None, ("the published tables name no bundle: targets are those of the configuration",)
+    try:
+        return load_bundle(bundles_folder(out) / manifest.bundle), ()
+    except (ConfigError, IntegrityError) as error:
+        what = "is gone" if isinstance(error, ConfigError) else "cannot be used"
+        compared = "targets are those of the configuration, and nothing is compared with the training"
+        return None, (f"the bundle {manifest.bundle} {what}: {compared}",)
+
+
+def _prepare(
+    opened: Opened, scored: _Scored, end: date, work: Path, executor: Executor, progress: Progress | None
+) -> tuple[FeatureSpec, Prepared]:
+    """The event types, and the rollups up to the end of the horizon; features play no part."""
+    config, bundle = opened.config.model_copy(update={"targets": scored.targets}), scored.bundle
+
+    def prepared(types: tuple[str, ...], wanted: Wanted) -> Prepared:
+        return prepare(
+            config, opened.given, end, work=work, executor=executor, progress=progress, types=types, wanted=wanted
+        )
+
+    if bundle is not None:
+        spec = replace(bundle.spec, families=(), account=None)
+        names = tuple(kind.name for kind in spec.types if kind.of is None)
+        found = prepared(names, wanted_of(spec, scored.targets))
+    else:
+        types = types_in_use(config, opened.given, end, executor, progress)
+        wanted = provisional_wants(config, types, opened.contacts)
+        found = prepared(types, replace(wanted, event_types=(), event_columns=()))
+        priced = frozenset(count.event_type for count in found.ingested.types if count.priced)
+        spec = replace(feature_spec(config, found.types, priced, opened.contacts), families=(), account=None)
+    missing = [target for target in scored.targets if target.event not in spec.type_names]
+    if missing:
+        listed = ", ".join(f"{target.event!r} of target {target.name!r}" for target in missing)
+        raise ConfigError(
+            f"the log has no event type {listed}",
+            code="event-type-unknown",
+            hint="Validate with the configuration that scored the date.",
+        )
+    return spec, found
