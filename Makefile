@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-features lock format clean
+.PHONY: help demo test slow check bench bench-features bench-predict bench-value lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,12 @@ bench: $(READY) ## Measure against what one would write by hand (BENCH_USERS, BE
 
 bench-features: $(READY) ## Measure the features against DuckDB, Polars and a scan (the same, and BENCH_TURNS, BENCH_GROWTH)
 	$(BIN)/python -m benchmarks.features
+
+bench-predict: $(READY) ## Measure the scores of a model against LightGBM (BENCH_ROWS, BENCH_TREES, BENCH_LEAVES, BENCH_TURNS)
+	$(BIN)/python -m benchmarks.predict
+
+bench-value: $(READY) ## Value customers, against one customer at a time (BENCH_CUSTOMERS, BENCH_SAMPLE)
+	$(BIN)/python -m benchmarks.value
 
 format: $(READY) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .

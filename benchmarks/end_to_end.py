@@ -38,7 +38,7 @@ class Size:
 
     @property
     def horizon_days(self) -> int:
-        """Horizon of the target: three of them, two to learn from and one to validate on, fit into the log."""
+        """Horizon of the target: three of them, to learn from, to validate and to test on, fit into the log."""
         return max(1, min(30, self.days * 3 // 10))
 
 
@@ -90,8 +90,15 @@ name = "{TARGET}"
 event = "purchase"
 horizon_days = {size.horizon_days}
 
+# The script applies LightGBM's own scores; whether the model is any good does not matter here.
 [model]
-train_anchors = 2
+trees = 100
+early_stopping_rounds = 0
+train_anchors = 1
+test_users = 0
+min_positives = 5
+calibration = "none"
+gate = "warn"
 
 {segments}"""
 
