@@ -66,7 +66,10 @@ trees = 8
 leaves = 4
 min_rows_per_leaf = 5
 train_anchors = 3
-min_positives = 2
+min_rows = 50
+min_positives = 1
+test_users = 0.4
+gate = "warn"
 
 [clusters]
 k_min = 2

@@ -52,6 +52,8 @@ event = "purchase"
 horizon_days = 7
 [model]
 train_anchors = 1
+min_rows = 5
+min_positives = 1
 """
 START = datetime(2025, 12, 1, 12, tzinfo=UTC)
 ROWS = 120
@@ -332,7 +334,68 @@ CASES = {
         ("buys",),
         toml=TARGET,
     ),
+    "only positives": Case(
+        frame_with(kind=pl.lit("purchase")), "model-too-few-positives", ("buys", "10 positive, 0 negative"), toml=TARGET
+    ),
+    "ten rows": Case(
+        nothing,
+        "model-too-few-rows",
+        ("buys", "at least 200 training rows", "training: 10 rows"),
+        toml=TARGET.replace("min_rows = 5", ""),
+    ),
     "a short history": Case(frame_with(at=START + timedelta(days=58)), "history-too-short", ("buys",), toml=TARGET),
+    "a horizon longer than the history": Case(
+        nothing,
+        "history-too-short",
+        ("62 days long", "'buys': horizon 40 days needs more than 80 days"),
+        toml=TARGET.replace("= 7", "= 40"),
+    ),
+    "a label event that never occurs": Case(
+        nothing,
+        "event-type-unknown",
+        ("targets.buys.event: no row has the event type 'purchased' (did you mean 'purchase'?)",),
+        exit_code=2,
+        toml=TARGET.replace('"purchase"', '"purchased"'),
+    ),
+    "a label condition that never holds": Case(
+        nothing,
+        "model-too-few-positives",
+        ("0 positive, 12 negative",),
+        toml=TARGET.replace("horizon", 'where = "amount > 500"\nhorizon').replace("[model]", "[model]\ntest_users = 0"),
+    ),
+    "infinite attributes": Case(
+        lambda folder: write_contacts(folder, age=[20.0, float("inf")] * 6),
+        "model-features",
+        ("target 'buys'", "'age': 6 of 12 training rows", "contact attributes"),
+        toml=CONTACTS + 'model_columns = ["age"]\n' + TARGET.replace("[model]", "[model]\ntest_users = 0"),
+    ),
+    "attributes that are no number, text or flag": Case(
+        lambda folder: write_contacts(folder, age=[[1, 2]] * 12),
+        "feature-names",
+        ("contacts.model_columns: 'age'",),
+        exit_code=2,
+        toml=CONTACTS + 'model_columns = ["age"]\n' + TARGET,
+    ),
+    "a preset without its event type": Case(
+        nothing,
+        "config-invalid",
+        ("targets.clicks.preset: the preset 'click'", "set events.click"),
+        exit_code=2,
+        toml='[[targets]]\nname = "clicks"\npreset = "click"\n',
+    ),
+    "a population that cannot be told": Case(
+        nothing,
+        "feature-names",
+        ("targets.buys.population: no column 'tenure_day' (did you mean 'tenure_days'?)",),
+        exit_code=2,
+        toml=TARGET.replace("[model]", 'population = "tenure_day > 5"\n[model]'),
+    ),
+    "a population of nobody": Case(
+        nothing,
+        "model-too-few-rows",
+        ("training: 0 rows",),
+        toml=TARGET.replace("[model]", 'population = "tenure_days < 0"\n[model]'),
+    ),
     "contacts that are repeated": Case(
         lambda folder: write_contacts(folder, customer=["Zoé 1"] * 12),
         "contacts-repeated",
@@ -516,3 +579,49 @@ def test_dates_of_the_calendars_ends(folder: Path) -> None:
     assert result.exit_code == 0, result.stderr
     tenure = read(folder, "features").sort("user_id")["tenure_days"].to_list()
     assert tenure == [(date(2026, 2, 1) - day).days for day in ends[:3]]
+
+
+def tampered(bundle: Path) -> None:
+    content = bytearray((bundle / "bundle.json").read_bytes())
+    content[len(content) // 3] ^= 1
+    (bundle / "bundle.json").write_bytes(content)
+
+
+def half_written(bundle: Path) -> None:
+    (bundle / "files.json").unlink()
+
+
+def cut_short(bundle: Path) -> None:
+    file = bundle / "drift.json" if (bundle / "drift.json").exists() else bundle / "bundle.json"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "code", "exit_code", "says"),
+    [
+        (tampered, (), "bundle-damaged", 7, "bundle.json"),
+        (half_written, (), "bundle-damaged", 7, "files.json"),
+        (cut_short, (), "bundle-damaged", 7, ".json"),
+        (nothing, ("--set", "features.windows=[7]"), "bundle-other-configuration", 2, "features differ"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_bundle_that_does_not_fit_is_refused_and_nothing_is_published(
+    folder: Path,
+    spoil: Callable[[Path], None],
+    arguments: tuple[str, ...],
+    code: str,
+    exit_code: int,
+    says: str,
+    named: bool,
+) -> None:
+    [bundle] = (folder / "out" / "_bundles").glob("*/")
+    spoil(bundle)
+    files = tree(folder)
+    where = ("--bundle", str(bundle)) if named else ()
+    result = tamis("score", "--as-of", "2026-02-01", *arguments, *where)
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stderr.startswith(f"error[{code}]: ")
+    assert says in result.stderr
+    assert "\nhint: " in result.stderr
+    assert tree(folder) == files

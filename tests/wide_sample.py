@@ -105,7 +105,9 @@ trees = 6
 leaves = 4
 min_rows_per_leaf = 5
 train_anchors = 2
-min_positives = 2
+min_rows = 20
+min_positives = 1
+gate = "warn"
 
 [clusters]
 features = ["session_count_30d", "dear_count_30d", "tenure_days"]
