@@ -26,7 +26,7 @@ demo: $(READY) ## Segment the customers of a grocer: real data, tables under dem
 	$(BIN)/tamis demo --out demo-out
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 slow: $(READY) ## Run the tests that take minutes (50 kills of a run)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -63,14 +63,19 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 # Begun first, so that no worker of pytest-xdist is left with one of them at the end.
-LONG = ["test_pipeline_wide.py", "test_pipeline.py", "test_fitting.py", "test_accounts.py", "test_incremental.py"]
+LONG = (
+    "test_pipeline.py",
+    "test_pipeline_wide.py",
+    "test_fitting.py",
+    "test_on_ray.py",
+    "test_accounts.py",
+    "test_incremental.py",
+    "test_demo.py",
+    "test_bundle.py",
+    "test_score_kill.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Workers of pytest-xdist share no session: all tests that need Ray go to one of them. Others go by file, as they
-    # share what the file's fixtures make.
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") is not None else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
     rank = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, rank.get(item.path.name, len(rank))))
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))

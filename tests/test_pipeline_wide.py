@@ -200,7 +200,7 @@ def test_families_that_a_rule_names_come_by_themselves(wide: Wide, tmp_path: Pat
 CORE = {"features__families": [], "segments": []}
 
 
-@pytest.mark.parametrize("features", [{}, CORE], ids=["families", "core"])
+@pytest.mark.parametrize("features", [{}, pytest.param(CORE, marks=pytest.mark.slow)], ids=["families", "core"])
 def test_one_day_more_is_a_run_from_nothing_and_reads_that_day_alone(
     features: dict[str, object], tmp_path: Path
 ) -> None:
@@ -222,7 +222,8 @@ def test_one_day_more_is_a_run_from_nothing_and_reads_that_day_alone(
     assert_from_nothing(config, AS_OF, bundle, record, tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("features", [pytest.param({}, marks=pytest.mark.slow), CORE], ids=["families", "core"])
+@pytest.mark.slow
+@pytest.mark.parametrize("features", [{}, CORE], ids=["families", "core"])
 def test_any_next_run_is_a_run_from_nothing(features: dict[str, object], tmp_path: Path) -> None:
     """Days without a run, a day before, a file that is corrected, one that is gone: after any of them."""
     file = write_wide_sample(tmp_path / "log")

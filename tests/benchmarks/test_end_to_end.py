@@ -11,6 +11,7 @@ from benchmarks.script_baseline import RULES
 from engine.config import Config
 
 
+@pytest.mark.slow
 def test_a_tiny_run_agrees_and_writes_its_result(tmp_path: Path) -> None:
     size = Size(users=600, events=30_000, days=40)
     text = bench(size, tmp_path, repeats=1, results=tmp_path / "results")

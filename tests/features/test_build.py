@@ -77,7 +77,7 @@ def logs(draw: st.DrawFn) -> tuple[FeatureSpec, date, list[Event]]:
 
 
 @given(log=logs(), earlier=st.integers(0, 9))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_column_equals_a_count_over_plain_python_events(
     log: tuple[FeatureSpec, date, list[Event]], earlier: int
 ) -> None:

@@ -37,6 +37,7 @@ def test_out_of_time_through_the_ordinary_job(config: Config) -> None:
     assert "euribor3m" in warnings
 
 
+@pytest.mark.slow
 def test_a_logistic_regression_is_better_when_the_world_changes_so_the_gate_holds(config: Config) -> None:
     with pytest.raises(HeldError) as held:
         fit_run(config, AS_OF, executor=LocalExecutor(threads=2))

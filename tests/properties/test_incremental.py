@@ -387,7 +387,7 @@ LATE_LINES = [
 ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @example(History(LATE_LINES, "lines", has_ids=True, dedup_days=1, linked=False, start=5))
 @given(histories)
 def test_a_store_that_is_kept_equals_one_made_from_nothing(history: History) -> None:
