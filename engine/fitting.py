@@ -18,7 +18,7 @@ from engine.features.choice import feature_spec
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.identity import learning_hashes, run_identity
-from engine.incumbent import incumbent_model
+from engine.incumbent import incumbent_model, incumbent_value
 from engine.progress import Progress, track
 from engine.propensity.drift import Reference
 from engine.propensity.train import TrainedModel
@@ -28,7 +28,16 @@ from engine.segments.rules import compile_rules
 from engine.stages.accounting import Stopwatch, contact_counts, ingest_counts, reconcile, row_counts
 from engine.stages.accounts import account_files
 from engine.stages.features import provisional_wants
-from engine.stages.learning import Clustered, MatrixRecord, Scales, build_matrices, check_history, learn
+from engine.stages.learning import (
+    Clustered,
+    Learnt,
+    MatrixRecord,
+    NoValue,
+    Scales,
+    build_matrices,
+    check_history,
+    learn,
+)
 from engine.stages.learning_plan import (
     anchor_days,
     attribute_warnings,
@@ -56,6 +65,7 @@ def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progre
 
     The same log, configuration, date and earlier bundles give the same bundle, byte for byte, on any executor. A model
     that does not pass its gate gives way to the one of the bundle before; without one, the new bundle is held back.
+    Customer value that has no best parameters gives way in the same manner; without one before, the fit stops.
 
     Args:
         config: The configuration.
@@ -137,9 +147,11 @@ def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progre
         **known,
         "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
         **({"kept_models": {name: list(reasons) for name, reasons in learnt.kept.items()}} if learnt.kept else {}),
+        **({"kept_value": list(learnt.kept_value)} if learnt.kept_value else {}),
         "warnings": [
             *_not_taken(out, folder),
             *(f"target {name!r}: {_kept_line(reasons, before)}" for name, reasons in learnt.kept.items()),
+            *_kept_value_line(learnt.kept_value, before),
             *fit_warnings(model.spec for model in bundle.models),
             *(() if bundle.value is None else bundle.value.fit.warnings),
             *attribute_warnings(config, contacts),
@@ -155,6 +167,7 @@ class _Learnt:
     Attributes:
         kept: Why the model of the bundle before stays, by target: what the gate said, and the alarms of the new one.
         held: Why a model must not be promoted and has none to stay in its place, by target.
+        kept_value: Why customer value of the bundle before stays: what kept the new one from being fitted.
     """
 
     scales: Scales
@@ -164,6 +177,7 @@ class _Learnt:
     drift: Reference | None
     kept: Mapping[str, Sequence[str]]
     held: Mapping[str, Sequence[str]]
+    kept_value: Sequence[str]
 
 
 def _learn(
@@ -182,6 +196,7 @@ def _learn(
     targets = tuned_tasks(targets, config.model.tune, executor=executor, progress=progress)
     to_learn = [*others, *targets]
     learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
+    value, kept_value = _value(learnt, config, spec, before)
     models: list[TrainedModel] = []
     kept: dict[str, Sequence[str]] = {}
     held: dict[str, Sequence[str]] = {}
@@ -210,12 +225,30 @@ def _learn(
     return _Learnt(
         scales=scales,
         clustered=next((result for result in learnt if isinstance(result, Clustered)), None),
-        value=next((result for result in learnt if isinstance(result, ValueModel)), None),
+        value=value,
         models=tuple(models),
         drift=drift,
         kept=kept,
         held=held,
+        kept_value=kept_value,
     )
+
+
+def _value(
+    learnt: Sequence[Learnt], config: Config, spec: FeatureSpec, before: Path | None
+) -> tuple[ValueModel | None, Sequence[str]]:
+    """Customer value, and why it is that of the bundle before if it is.
+
+    Raises:
+        DataError: It could not be fitted, and there is none that could stay in its place.
+    """
+    failed = next((result.error for result in learnt if isinstance(result, NoValue)), None)
+    if failed is None:
+        return next((result for result in learnt if isinstance(result, ValueModel)), None), ()
+    old = None if before is None else incumbent_value(before, learning_hashes(config)["value"], spec)
+    if old is None:
+        raise failed
+    return old, [line.strip() for line in failed.message.splitlines()[1:]]
 
 
 def _not_taken(out: Path, folder: Path) -> list[str]:
@@ -228,6 +261,13 @@ def _not_taken(out: Path, folder: Path) -> list[str]:
 def _kept_line(reasons: Sequence[str], before: Path | None) -> str:
     failed = "; ".join(reason.removeprefix("no: ") for reason in reasons)
     return f"the model of bundle {before.name if before else ''} stays, the new one did not pass its gate: {failed}"
+
+
+def _kept_value_line(problems: Sequence[str], before: Path | None) -> list[str]:
+    if not problems:
+        return []
+    stays = f"that of bundle {before.name if before else ''} stays"
+    return [f"customer value: {stays}, the new one could not be fitted: {'; '.join(problems)}"]
 
 
 def _held(learnt: _Learnt, folder: Path) -> HeldError:

@@ -1,8 +1,8 @@
-"""The model that a new one has to be no worse than: that of the same target in the bundle in use."""
+"""What a fit may keep of the bundle in use: the model of the same target, customer value of the same settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from engine.features.spec import FeatureSpec
 from engine.propensity.matrix import dtype_name
 from engine.propensity.predict import load_scorer
 from engine.propensity.train import TrainedModel
+from engine.value.counts import BTYD_COLUMNS
+from engine.value.model import ValueModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,18 +52,40 @@ def incumbent_model(
     return model
 
 
+def incumbent_value(bundle_folder: Path, settings_hash: str, spec: FeatureSpec) -> ValueModel | None:
+    """Customer value of a bundle, when it means what a new one would.
+
+    Args:
+        bundle_folder: Folder of the bundle in use.
+        settings_hash: Of the part `value` of the configuration as it is now; see `engine.identity.learning_hashes`.
+        spec: The new features.
+
+    Returns:
+        None when the bundle has none, when the settings, the currency or what counts as a purchase have changed, and
+        when the bundle is damaged or of another version.
+    """
+    try:
+        bundle = load_bundle(bundle_folder)
+    except (ConfigError, IntegrityError):
+        return None
+    same_settings = dict(bundle.learnt_from).get("value") == settings_hash
+    return bundle.value if same_settings and _same_definitions(BTYD_COLUMNS, bundle.spec, spec) else None
+
+
 def _same_features(
     model: TrainedModel, then: FeatureSpec, now: FeatureSpec, available: Mapping[str, pl.DataType]
 ) -> bool:
     wanted = zip(model.spec.features, model.spec.dtypes, strict=True)
     if any(name not in available or dtype_name(available[name]) != dtype for name, dtype in wanted):
         return False
+    same_points = "engagement_points" not in model.spec.features or _weights(then) == _weights(now)
+    return same_points and _same_definitions(model.spec.features, then, now)
+
+
+def _same_definitions(names: Iterable[str], then: FeatureSpec, now: FeatureSpec) -> bool:
     old, new = ({feature.name: feature for feature in catalogue(spec)} for spec in (then, now))
     # An attribute of the contacts is in neither.
-    if any(old.get(name) != new.get(name) for name in model.spec.features):
-        return False
-    same_points = "engagement_points" not in model.spec.features or _weights(then) == _weights(now)
-    return same_points and _settings(then) == _settings(now)
+    return all(old.get(name) == new.get(name) for name in names) and _settings(then) == _settings(now)
 
 
 def _settings(spec: FeatureSpec) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from engine.stages.learning import check_history
 from engine.stages.notices import score_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import count_rows, prepare, types_in_use
-from engine.stages.scoring import ScoreTask, check_attributes, check_user_ids, score_bucket
+from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
@@ -139,6 +139,7 @@ def _score(
                 for index, keys in enumerate(prepared.buckets)
             ]
             buckets = executor.map(score_bucket, tasks, on_done=track(progress, "score", len(tasks)))
+        check_finite(buckets)
         reconcile(prepared, buckets)
         segment_names = [unicodedata.normalize("NFC", segment.name) for segment in config.segments]
         counts: dict[str, Any] = {
@@ -249,7 +250,8 @@ def run(config: Config, as_of: date, *, executor: Executor, progress: Progress |
         return replace(scored, counts={**scored.counts, "warnings": warnings})
     scored = _score(opened, as_of, Path(str(fit.bundle)), executor, progress, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
-    learnt: dict[str, Any] = {name: fit.counts[name] for name in ("models", "kept_models") if name in fit.counts}
+    of_the_fit = ("models", "kept_models", "kept_value")
+    learnt: dict[str, Any] = {name: fit.counts[name] for name in of_the_fit if name in fit.counts}
     warnings = list(dict.fromkeys((*fit.counts["warnings"], *scored.counts["warnings"])))
     counts = {**scored.counts, **learnt, "warnings": warnings}
     return replace(scored, counts=counts, timings={**timings, **scored.timings})

@@ -23,6 +23,7 @@ _TOLD = {
     "segments",
     "models",
     "kept_models",
+    "kept_value",
     "warnings",
     "sources",
     "event_types",

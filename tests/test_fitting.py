@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from engine.bundle import load_bundle
 from engine.bundle_store import current_bundle
 from engine.config import Config
-from engine.errors import ConfigError, ExitCode, HeldError
+from engine.errors import ConfigError, DataError, ExitCode, HeldError
 from engine.execution.local import LocalExecutor
 from engine.execution.protocol import Executor
 from engine.pipeline import fit_run, run, score_run
@@ -236,6 +236,49 @@ def test_without_optuna_nothing_is_read(early: Fitted, tmp_path: Path, monkeypat
     assert not (tmp_path / "out").exists()
     untargeted = config.model_copy(update={"targets": ()})
     assert fit_run(untargeted, EARLY, executor=LOCAL).counts["models"] == {}
+
+
+VALUED = {"value__min_customers": 20, "targets": []}
+
+
+@pytest.fixture
+def valued(tmp_path: Path) -> tuple[Path, Path]:
+    """A log that has changed since the fit: BG/NBD and Gamma-Gamma had a maximum then, and have none now."""
+    file = write_tastes(tmp_path, customers_log())
+    before = Path(str(fit_run(configuration(file, **VALUED), LATE - timedelta(days=7), executor=LOCAL).bundle))
+    tastes_log().write_parquet(tmp_path / "log" / "000.parquet")
+    return file, before
+
+
+def test_value_that_cannot_be_fitted_gives_way_to_the_one_before(valued: tuple[Path, Path]) -> None:
+    file, before = valued
+    record = fit_run(configuration(file, **VALUED), LATE, executor=LOCAL)
+    assert [line.partition(" ")[0] for line in record.counts["kept_value"]] == ["BG/NBD", "Gamma-Gamma"]
+    [said] = [line for line in record.counts["warnings"] if line.startswith("customer value: that of bundle")]
+    assert f"{before.name} stays" in said
+    assert all(problem in said for problem in record.counts["kept_value"])
+    now = Path(str(record.bundle))
+    assert now.name != before.name
+    assert (now / "value.json").read_bytes() == (before / "value.json").read_bytes()
+    assert current_bundle(file.parent / "out") == now
+    ran = run(configuration(file, **VALUED, refit_after_days=1), LATE + timedelta(days=1), executor=LOCAL)
+    assert f"{now.name} stays" in " ".join(ran.counts["warnings"])
+    assert ran.counts["kept_value"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"value__horizon_days": 30}, {"value__min_customers": 21}, {"currency_digits": 0}, {}],
+)
+def test_without_value_that_could_stay_the_fit_stops(
+    valued: tuple[Path, Path], changes: dict[str, object], tmp_path: Path
+) -> None:
+    file, before = valued
+    changes = changes or {"out": str(tmp_path / "elsewhere")}
+    with pytest.raises(DataError, match=r"BG/NBD .* runs to ") as caught:
+        fit_run(configuration(file, **{**VALUED, **changes}), LATE, executor=LOCAL)
+    assert caught.value.code == "value-fit"
+    assert current_bundle(file.parent / "out") == before
 
 
 # -------------------------------------------------------------------------------------------------------------- alarms

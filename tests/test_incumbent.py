@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +8,8 @@ import pytest
 
 from engine.bundle_store import write_bundle
 from engine.features.spec import FeatureSpec
-from engine.incumbent import incumbent_model
-from tests.bundles import bundle, full_bundle, model, spec, target
+from engine.incumbent import incumbent_model, incumbent_value
+from tests.bundles import LEARNT_FROM, bundle, full_bundle, model, spec, target
 
 AVAILABLE = {
     "tenure_days": pl.Int64(),
@@ -93,3 +94,26 @@ def test_no_usable_bundle(folder: Path, tmp_path: Path) -> None:
     assert incumbent_model(without, target(), AVAILABLE, spec()) is None
     (folder / "drift.json").write_text("{}")
     assert incumbent_model(folder, target(), AVAILABLE, spec()) is None
+
+
+@pytest.mark.parametrize(
+    ("settings_hash", "now", "found"),
+    [
+        ("3", spec(), True),
+        ("4", spec(), False),
+        # Value is made of purchases alone, whatever the windows and weights are.
+        ("3", with_sections(features={"windows": [7]}, engagement={"weights": {"view": 50}}), True),
+        ("3", with_sections(currency_digits=0), False),
+        ("3", with_sections(events={"purchase": "view"}), False),
+    ],
+)
+def test_value_of_the_same_settings(settings_hash: str, now: FeatureSpec, found: bool, tmp_path: Path) -> None:
+    valued = replace(full_bundle(), learnt_from=(*LEARNT_FROM, ("value", "3")))
+    folder = write_bundle(valued, tmp_path / "staging", tmp_path / "out")
+    assert incumbent_value(folder, settings_hash, now) == (valued.value if found else None)
+
+
+def test_no_value_to_keep(folder: Path, tmp_path: Path) -> None:
+    assert incumbent_value(tmp_path / "none", "3", spec()) is None
+    # Fitted when the configuration had no such part.
+    assert incumbent_value(folder, "3", spec()) is None

@@ -233,8 +233,15 @@ class ValueTask:
     currency_digits: int
 
 
+@dataclass(frozen=True)
+class NoValue:
+    """Customer value that could not be fitted, and why; another value model may stay in its place."""
+
+    error: DataError
+
+
 LearnTask = ScalesTask | ClustersTask | ValueTask | TargetTask | DriftTask
-Learnt = Scales | Clustered | ValueModel | TrainedModel | Reference
+Learnt = Scales | Clustered | ValueModel | NoValue | TrainedModel | Reference
 
 
 def learn(task: LearnTask) -> Learnt:
@@ -249,7 +256,7 @@ def learn(task: LearnTask) -> Learnt:
         case ClustersTask():
             return _learn_clusters(task)
         case ValueTask():
-            return fit_value(count_files(task.files, task.currency_digits), task.settings, task.currency_digits)
+            return _learn_value(task)
         case TargetTask():
             return learn_target(task)
         case DriftTask():
@@ -284,6 +291,15 @@ def _learn_clusters(task: ClustersTask) -> Clustered:
         for point in fitted.choice.curve
     )
     return Clustered(fitted.clustering, curve)
+
+
+def _learn_value(task: ValueTask) -> ValueModel | NoValue:
+    try:
+        return fit_value(count_files(task.files, task.currency_digits), task.settings, task.currency_digits)
+    except DataError as error:
+        if error.code != "value-fit":
+            raise
+        return NoValue(error)
 
 
 def _sample(frame: pl.LazyFrame, rows: int, limit: int) -> pl.LazyFrame:

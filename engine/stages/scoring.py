@@ -5,7 +5,7 @@ In: parts of the log, the contacts and a bundle. Out: staged Parquet files of ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -88,6 +88,8 @@ class ScoreRecord:
         schemas: Per table, columns and types as the manifest keeps them.
         drift: The users in the bins of the bundle's drift reference; None when it has none.
         notes: Why scores took longer than they should.
+        infinite: Contact attributes that a model or the clusters read and that are infinite, with the number of users;
+            the bucket was not scored then.
     """
 
     users: int
@@ -99,6 +101,7 @@ class ScoreRecord:
     schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     drift: Counts | None = None
     notes: tuple[str, ...] = ()
+    infinite: dict[str, int] = field(default_factory=dict)
 
 
 def score_bucket(task: ScoreTask) -> ScoreRecord:
@@ -113,6 +116,10 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     attributes = tuple(name for name, _ in bundle.contacts)
     users = join_contacts(bucket.users, task.contacts, task.keys, attributes)
     features = users.join(bucket.features, on="user", how="inner", maintain_order="right")
+    matched = int(features[HAS_CONTACT].sum())
+    infinite = infinite_attributes(features, bundle)
+    if infinite:
+        return ScoreRecord(features.height, bucket.kept, matched, infinite=infinite)
     with_accounts = join_accounts(features, task.accounts, task.shelf.end_day, spec)
     scored = add_scores(with_accounts, bundle, task.threads)
     contacts = {name: scored.schema[name] for name in attributes}
@@ -140,7 +147,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     return ScoreRecord(
         users=features.height,
         kept=bucket.kept,
-        contacts_matched=int(features[HAS_CONTACT].sum()),
+        contacts_matched=matched,
         standing=bucket.standing,
         segments=_segment_sizes(assigned),
         files=files,
@@ -196,6 +203,40 @@ def check_attributes(bundle: Bundle, contacts: Mapping[str, pl.DataType]) -> dic
             hint="Restore the columns, or run `tamis fit` with the contacts as they are.",
         )
     return {name: contacts[name] for name, _ in bundle.contacts}
+
+
+def infinite_attributes(users: pl.DataFrame, bundle: Bundle) -> dict[str, int]:
+    """Contact attributes that a model or the clusters of the bundle read, with the number of infinite values.
+
+    Args:
+        users: One row per user with the contact attributes.
+        bundle: What was learnt.
+    """
+    read = {name for model in bundle.models for name in model.spec.features}
+    read |= set() if bundle.clustering is None else set(bundle.clustering.preparation.features)
+    names = [name for name, _ in bundle.contacts if name in read and users.schema[name].is_float()]
+    rows = {name: int(users[name].is_infinite().sum()) for name in names}
+    return {name: number for name, number in rows.items() if number}
+
+
+def check_finite(records: Sequence[ScoreRecord]) -> None:
+    """Stop when attributes that a model or the clusters read are infinite, as a fit does.
+
+    Raises:
+        DataError: All such attributes, and the number of users of all buckets.
+    """
+    found: dict[str, int] = {}
+    for record in records:
+        for name, rows in record.infinite.items():
+            found[name] = found.get(name, 0) + rows
+    if found:
+        users = sum(record.users for record in records)
+        raise DataError(
+            "infinite values in contact attributes that models or clusters read\n"
+            + "\n".join(f"  {name!r}: {found[name]} of {users} users" for name in sorted(found)),
+            code="model-features",
+            hint="Replace infinite contact attributes by null.",
+        )
 
 
 def check_user_ids(bundle: Bundle, user_dtype: str) -> None:

@@ -12,6 +12,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.bundle import Bundle, bundle_files, load_bundle
+from engine.clusters.assign import Clustering
+from engine.clusters.prepare import Preparation
 from engine.errors import DataError, IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.features.catalogue import catalogue
@@ -27,10 +29,11 @@ from engine.stages.scoring import (
     add_scores,
     check_attributes,
     check_user_ids,
+    infinite_attributes,
     score_bucket,
 )
 from tests.golden.runs import published
-from tests.samples import AS_OF, TOML, configuration, contacts, mail, shop, write_sample
+from tests.samples import AS_OF, TOML, configuration, contacts, files, mail, shop, write_sample
 
 USERS = 60
 EXECUTOR = LocalExecutor(threads=1)
@@ -334,6 +337,36 @@ def test_contacts_of_another_type_stop_the_run_before_any_work(
         score_run(configuration(sample, contacts__path=str(file)), AS_OF, executor=EXECUTOR)
     assert caught.value.code == "contacts-changed"
     assert sorted(out.rglob("*")) == before
+
+
+def test_infinite_attributes_that_are_read_are_refused(tmp_path: Path) -> None:
+    file = write_sample(tmp_path, users=USERS)
+    people = contacts(USERS).with_columns(age=pl.lit(30.5), height=pl.lit(1.7))
+    people.write_parquet(tmp_path / "contacts.parquet")
+    config = configuration(file, contacts__model_columns=["age"], clusters__enabled=False)
+    bundle = load_bundle(Path(str(fit_run(config, AS_OF, executor=EXECUTOR).bundle)))
+    infinite = pl.lit(math.inf)
+    customer = pl.col("customer")
+    # No model reads the height, and nobody beyond the last user is in the log.
+    people = people.with_columns(height=infinite, age=pl.when(customer > USERS).then(infinite).otherwise("age"))
+    people.write_parquet(tmp_path / "contacts.parquet")
+    score_run(config, AS_OF, executor=EXECUTOR)
+    people = people.with_columns(age=pl.when(customer % 7 == 0).then(-infinite).otherwise("age"))
+    people.write_parquet(tmp_path / "contacts.parquet")
+    before = files(tmp_path / "out")
+    with pytest.raises(DataError) as caught:
+        score_run(config, AS_OF, executor=EXECUTOR)
+    assert caught.value.code == "model-features"
+    assert f"  'age': {USERS // 7} of {USERS} users" in caught.value.message
+    assert "height" not in caught.value.message
+    assert files(tmp_path / "out") == before
+    users = people.rename({"customer": "user_id"})
+    assert infinite_attributes(users, bundle) == {"age": USERS // 7 + 4}
+    assert infinite_attributes(users, replace(bundle, models=())) == {}
+    assert bundle.clustering is None
+    preparation = Preparation(("height", "tenure_days"), (1.7, 3.0), (0.0, 0.0), (1.0, 1.0))
+    clustered = replace(bundle, models=(), clustering=Clustering(preparation, ((0.0, 0.0),)))
+    assert infinite_attributes(users, clustered) == {"height": users.height}
 
 
 def test_user_ids_of_another_type_are_refused(bundle: Bundle) -> None:
