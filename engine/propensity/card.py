@@ -105,10 +105,15 @@ def _data(spec: ModelSpec) -> Paragraphs:
     users = "the same users"
     if share:
         users = f"users ({_percent(share)} of all, by a hash of the user) of whom no row was learnt from"
+    used = {
+        "training": (spec.train_anchors, "trees"),
+        "validation": (spec.valid_anchors, "number of trees, calibration"),
+        "test": (spec.test_anchors, "the figures below"),
+    }
+    counts = (*spec.learned, ("test", spec.metrics.rows, spec.metrics.positives))
     parts = (
-        ("training", _days(spec.train_anchors), *_counts(spec.train_metrics), "trees"),
-        ("validation", _days(spec.valid_anchors), "", "", "", "number of trees, calibration"),
-        ("test", _days(spec.test_anchors), *_counts(spec.metrics), "the figures below"),
+        (part, _days(used[part][0]), f"{rows:,}", f"{positives:,}", _percent(positives / max(rows, 1)), used[part][1])
+        for part, rows, positives in counts
     )
     paragraphs = [
         f"{grain} Label windows do not overlap. No row is weighted or drawn twice.",
@@ -169,7 +174,7 @@ def _reliability(spec: ModelSpec) -> Paragraphs:
 
 def _gate(spec: ModelSpec) -> Paragraphs:
     verdict = spec.verdict
-    paragraphs = ["**Passed.**" if verdict.promoted else "**Not passed.**"]
+    paragraphs = ["**Passed.**" if verdict.promoted else "**Did not pass.**"]
     paragraphs += [_bullets(verdict.reasons)] if verdict.reasons else []
     for name, difference in (("the logistic baseline", verdict.baseline), ("the model in use", verdict.incumbent)):
         if difference is not None:
@@ -235,10 +240,6 @@ def _cell(text: str) -> str:
 
 def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {_plain(line)}" for line in lines)
-
-
-def _counts(metrics: Metrics) -> tuple[str, str, str]:
-    return f"{metrics.rows:,}", f"{metrics.positives:,}", _percent(metrics.base_rate)
 
 
 def _days(days: Sequence[date]) -> str:

@@ -24,6 +24,8 @@ from engine.propensity.metrics import Metrics
 PERCENTILES: Final = 100
 """Equal shares of the users that a score is ranked in; one cut fewer stands between them."""
 
+LEARNED_PARTS: Final = ("training", "validation")
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -68,6 +70,8 @@ class ModelSpec:
     """Of the logistic regression, on the test rows."""
     reliability: tuple[Bin, ...]
     """Mean probability and rate of positives in groups of the test rows."""
+    learned: tuple[tuple[str, int, int], ...]
+    """Rows that the model has learned from: the part ("training", then "validation"), its rows, its positives."""
     base_rate: float
     """Share of positives of training and validation rows together."""
     calibration: Calibration
@@ -162,7 +166,12 @@ def _contradictions(spec: ModelSpec) -> list[str]:
         "baseline: of other rows than metrics": _counts(spec.baseline) == _counts(spec.metrics),
         "intervals: named twice or upside down": _ordered(spec.intervals),
         "reliability: of other rows than metrics": sum(part.rows for part in spec.reliability) == spec.metrics.rows,
+        "learned: not training and validation": tuple(part for part, _, _ in spec.learned) == LEARNED_PARTS,
+        "learned: training is of other rows than train_metrics": spec.learned[:1]
+        == (("training", *_counts(spec.train_metrics)),),
+        "learned: more positives than rows": all(0 <= positives <= rows for _, rows, positives in spec.learned),
         "base_rate: not between 0 and 1": 0 < spec.base_rate < 1,
+        "base_rate: not that of learned": spec.base_rate == _rate(spec.learned),
         "calibration: not ascending": _ascends(spec.calibration),
         "calibration: not of its method": _of_its_method(spec.calibration),
         "importance: not of the features": sorted(name for name, _ in spec.importance) == sorted(spec.features),
@@ -183,6 +192,10 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
 def _counts(metrics: Metrics) -> tuple[int, int]:
     return metrics.rows, metrics.positives
+
+
+def _rate(learned: tuple[tuple[str, int, int], ...]) -> float:
+    return sum(positives for _, _, positives in learned) / max(sum(rows for _, rows, _ in learned), 1)
 
 
 def _adds_up(metrics: Metrics) -> bool:

@@ -22,7 +22,7 @@ from engine.propensity.matrix import column_problems, dtype_name, feature_matrix
 from engine.propensity.metrics import measure
 from engine.propensity.predict import load_scorer, predict
 from engine.propensity.row_checks import anchors_of, check_finite, check_frames
-from engine.propensity.spec import ModelSpec, text_sha256
+from engine.propensity.spec import LEARNED_PARTS, ModelSpec, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,6 +139,10 @@ def train(  # noqa: PLR0913 - rows, names, settings, and where the rows come fro
         intervals=tuple(bootstrap(test.labels, scores, seed).items()),
         baseline=measure(test.labels, opponent),
         reliability=reliability(test.labels, scores),
+        learned=tuple(
+            (part, rows.labels.size, int(np.count_nonzero(rows.labels)))
+            for part, rows in zip(LEARNED_PARTS, (fitting, holding), strict=True)
+        ),
         base_rate=int(np.count_nonzero(known)) / known.size,
         calibration=calibration,
         importance=tuple(sorted(zip(features, boosted.gains, strict=True), key=lambda entry: (-entry[1], entry[0]))),

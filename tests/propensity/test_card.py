@@ -71,6 +71,7 @@ def card_spec(**changes: object) -> ModelSpec:
         ),
         baseline=metrics(auc=0.75, average_precision=0.03, brier=0.0059, lift_by_decile=(4.0,) * 10),
         reliability=(Bin(1000, 0.001, 0.0), Bin(1000, 0.011, 0.012)),
+        learned=(("training", 500_000, 3500), ("validation", 100_000, 760)),
         base_rate=0.0071,
         calibration=Calibration("platt", (), (), 1.1, -0.2),
         importance=(("spend", 75.0), ("city", 25.0), ("visits", 0.0)),

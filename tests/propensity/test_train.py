@@ -73,6 +73,10 @@ def test_the_spec_says_what_the_model_was_made_of(
     assert spec.metrics.positives == frames.test.get_column("label").sum()
     labels = pl.concat([frames.train, frames.valid]).get_column("label")
     assert spec.base_rate == labels.sum() / labels.len()
+    assert spec.learned == (
+        ("training", frames.train.height, frames.train.get_column("label").sum()),
+        ("validation", frames.valid.height, frames.valid.get_column("label").sum()),
+    )
     assert spec.codes[0].values == ("Angers", "Lyon", "Nîmes", "Paris", "Évry", "Île-de-France")
     assert 1 <= spec.trees <= settings.trees
     assert len(spec.check_rows) == 20
