@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
@@ -23,12 +24,17 @@ from engine.record import RunRecord
 from engine.rollups.update import Wanted
 from engine.stages.accounting import Stopwatch
 from engine.stages.features import provisional_wants, wanted_of
+from engine.stages.group_columns import SEGMENT, Value, check_group_columns
 from engine.stages.maturing import (
     MatureTask,
+    MeasureGroupsTask,
     MeasureTask,
+    Realised,
     TargetCounts,
+    group_column,
     key_span,
     mature_bucket,
+    measure_groups,
     measure_target,
     score_column,
 )
@@ -39,7 +45,8 @@ from engine.tables.layout import bundles_folder, manifest_path
 from engine.tables.manifest import Manifest, TableRecord, read_manifest
 from engine.tables.verify import verify_table
 from engine.tables.workspace import workspace
-from engine.validation_table import Matured, plain_row, write_rows
+from engine.validation_groups import groups_of
+from engine.validation_table import Matured, plain_target, write_rows
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class Validation:
     matured: tuple[Matured, ...]
 
 
-def validate_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> Validation:
+def validate_run(
+    config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None, by: Sequence[str] = ()
+) -> Validation:
     """Compare the scores that are published for a date with what happened in the horizon after it.
 
     Labels come from the log as it is now, by the function that training has its labels from. The configuration may have
@@ -62,9 +71,12 @@ def validate_run(config: Config, as_of: date, *, executor: Executor, progress: P
         as_of: The date of a published run.
         executor: Where the tasks run.
         progress: Told how far each stage is.
+        by: Published columns whose values make groups that are measured one by one: `segment`, or columns of the table
+            `scores` that hold text or whole numbers.
 
     Raises:
-        ConfigError: Nothing is published for the date, or none of its scores is of a target that is known.
+        ConfigError: Nothing is published for the date, none of its scores is of a target that is known, or a column of
+            `by` cannot tell groups apart.
         DataError: No horizon has passed by the end of the log, published ids are not those of the log, or the log
             cannot be used.
         IntegrityError: Published files are not those of their manifest, or the input was changed during the run.
@@ -73,18 +85,23 @@ def validate_run(config: Config, as_of: date, *, executor: Executor, progress: P
     watch = Stopwatch()
     opened = open_run(config.model_copy(update={"targets": ()}))
     out = Path(opened.config.out)
-    run_id = run_identity("validate", as_of, opened.fingerprints)
+    by = tuple(dict.fromkeys(by))
+    grouped = {"by": json.dumps(by)} if by else {}
+    run_id = run_identity("validate", as_of, {**opened.fingerprints, **grouped})
     with workspace(out, run_id) as work:
         manifest, table = _published(out, as_of)
         scored = _scored(manifest, table, config, out)
         check_id_types(table, opened.given.user_dtype, out)
+        segments = check_group_columns(by, manifest, out, executor)
         with watch.stage("read"):
             end = as_of + timedelta(days=max(target.horizon_days for target in scored.targets))
             spec, prepared = _prepare(opened, scored, end, work, executor, progress)
         due, later = due_targets(scored.targets, as_of, last_day(prepared))
         with watch.stage("validate"):
             files = [str(out / record.path) for record in table.records]
-            spans = executor.map(key_span, files, on_done=track(progress, "read scores", len(files)), small=True)
+            of_segments = [] if segments is None else [str(out / record.path) for record in segments.records]
+            to_read = [*files, *of_segments]
+            spans = executor.map(key_span, to_read, on_done=track(progress, "read scores", len(to_read)), small=True)
             tasks = [
                 MatureTask(
                     bucket=index,
@@ -93,20 +110,23 @@ def validate_run(config: Config, as_of: date, *, executor: Executor, progress: P
                     spec=spec,
                     targets=due,
                     day=day_number(as_of),
-                    files=tuple(span.file for span in spans if span.overlaps(keys)),
+                    files=tuple(span.file for span in spans[: len(files)] if span.overlaps(keys)),
                     rows=table.rows,
                     limit=config.model.max_rows,
                     folder=str(work),
+                    by=by,
+                    segment_files=tuple(span.file for span in spans[len(files) :] if span.overlaps(keys)),
                 )
                 for index, keys in enumerate(prepared.buckets)
             ]
             records = executor.map(mature_bucket, tasks, on_done=track(progress, "validate", len(tasks)))
             check_ids(records, table, prepared, out)
-            to_measure = [
-                MeasureTask(tuple(record.files[place] for record in records), config.seed) for place in range(len(due))
-            ]
+            parts = [tuple(record.files[place] for record in records) for place in range(len(due))]
+            to_measure = [MeasureTask(files_of, config.seed) for files_of in parts]
             realised = executor.map(measure_target, to_measure, on_done=track(progress, "measure", len(to_measure)))
+            measured = _measured_groups(parts, by, config.seed, executor, progress)
         check_unchanged(opened)
+        dtypes = {**dict(table.schema), SEGMENT: "String"}
         matured = tuple(
             Matured(
                 as_of=as_of,
@@ -116,6 +136,10 @@ def validate_run(config: Config, as_of: date, *, executor: Executor, progress: P
                 counts=reduce(add, (record.targets[place] for record in records), TargetCounts()),
                 realised=figures,
                 trained=scored.specs.get(target.name),
+                groups=tuple(
+                    (name, groups_of([record.groups[place][column] for record in records], figures_of, dtypes[name]))
+                    for column, (name, figures_of) in enumerate(zip(by, measured[place], strict=True))
+                ),
             )
             for place, (target, figures) in enumerate(zip(due, realised, strict=True))
         )
@@ -125,11 +149,23 @@ def validate_run(config: Config, as_of: date, *, executor: Executor, progress: P
     counts = {
         "published": table.rows,
         "unknown": table.rows - sum(record.matched for record in records),
-        "targets": {entry.target.name: plain_row(entry.row()) for entry in matured},
+        "targets": {entry.target.name: plain_target(entry) for entry in matured},
         "warnings": warnings,
     }
     folder = None if scored.bundle is None else str(bundles_folder(out) / str(manifest.bundle))
     return Validation(RunRecord(run_id, as_of, counts, watch.timings(), tables, folder), matured)
+
+
+def _measured_groups(
+    parts: Sequence[tuple[str, ...]], by: Sequence[str], seed: int, executor: Executor, progress: Progress | None
+) -> list[list[dict[Value, Realised]]]:
+    """The figures of the groups of each target, column by column."""
+    if not by:
+        return [[] for _ in parts]
+    columns = [group_column(place) for place in range(len(by))]
+    tasks = [MeasureGroupsTask(files, column, seed) for files in parts for column in columns]
+    found = executor.map(measure_groups, tasks, on_done=track(progress, "measure groups", len(tasks)))
+    return [found[start : start + len(by)] for start in range(0, len(found), len(by))]
 
 
 @dataclass(frozen=True)

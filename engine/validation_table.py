@@ -18,10 +18,13 @@ import polars as pl
 from engine.config import Target
 from engine.propensity.spec import ModelSpec
 from engine.record import TableSummary
-from engine.stages.maturing import UNITS, Realised, TargetCounts
+from engine.stages.maturing import Realised, TargetCounts
 from engine.tables.durable import durable_parquet_at
 from engine.tables.layout import as_of_folder, partition_folder
 from engine.tables.publish import sweep_temporary
+from engine.validation_groups import SCHEMA as GROUPS_SCHEMA
+from engine.validation_groups import TABLE as GROUPS_TABLE
+from engine.validation_groups import Group, groups_file
 
 TABLE: Final = "validation"
 MEASURES: Final = ("auc", "average_precision", "log_loss", "brier", "ece", "lift")
@@ -40,6 +43,7 @@ class Matured:
         counts: What became of those that the log knows.
         realised: The figures, of all rows or of a sample of them.
         trained: The model's description; None when the bundle is gone.
+        groups: For each column that was asked for, the groups that its values make.
     """
 
     as_of: date
@@ -49,16 +53,17 @@ class Matured:
     counts: TargetCounts
     realised: Realised
     trained: ModelSpec | None
+    groups: tuple[tuple[str, tuple[Group, ...]], ...] = ()
 
     @property
     def predicted_rate(self) -> float | None:
         """Mean published probability."""
-        return self.counts.predicted / UNITS / self.counts.rows if self.counts.rows else None
+        return self.counts.predicted_rate
 
     @property
     def realised_rate(self) -> float | None:
         """Share of users for whom it came true."""
-        return self.counts.positives / self.counts.rows if self.counts.rows else None
+        return self.counts.realised_rate
 
     def row(self) -> dict[str, Any]:
         """The figures as one row of the table; see `SCHEMA`."""
@@ -127,15 +132,28 @@ def validation_file(out: Path, target: str, as_of: date) -> Path:
 
 
 def write_rows(matured: Sequence[Matured], out: Path) -> dict[str, TableSummary]:
-    """Each target's row, in place of the one of the same date."""
+    """Each target's row, in place of the one of the same date, and as many files as there are groups asked for."""
     size = 0
     sweep_temporary(out / TABLE)
     for entry in matured:
         row = pl.DataFrame([entry.row()], SCHEMA)
         size += durable_parquet_at(row, validation_file(out, entry.target.name, entry.as_of)).bytes
-    return {TABLE: TableSummary(str(out / TABLE), len(matured), len(matured), size)}
+    tables = {TABLE: TableSummary(str(out / TABLE), len(matured), len(matured), size)}
+    if not any(entry.groups for entry in matured):
+        return tables
+    sweep_temporary(out / GROUPS_TABLE)
+    files = []
+    for entry in matured:
+        for column, groups in entry.groups:
+            rows = [{"as_of": entry.as_of, "bundle": entry.bundle, **group.row()} for group in groups]
+            file = groups_file(out, entry.target.name, column, entry.as_of)
+            files.append(durable_parquet_at(pl.DataFrame(rows, GROUPS_SCHEMA), file))
+    sizes = sum(file.rows for file in files), len(files), sum(file.bytes for file in files)
+    return {**tables, GROUPS_TABLE: TableSummary(str(out / GROUPS_TABLE), *sizes)}
 
 
-def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON values."""
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in row.items()}
+def plain_target(entry: Matured) -> dict[str, Any]:
+    """The figures of a target as JSON values, and under `by` those of its groups when some were asked for."""
+    groups = {column: [group.row() for group in groups] for column, groups in entry.groups}
+    row = {name: value.isoformat() if isinstance(value, date) else value for name, value in entry.row().items()}
+    return {**row, **({"by": groups} if groups else {})}

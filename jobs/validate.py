@@ -12,7 +12,10 @@ from jobs.options import DEFAULT_CONFIG, Address, AsJson, Assignments, ConfigFil
 from jobs.session import Settings, load, parse_day, session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.validation import Validation
+    from engine.validation_groups import Group
     from engine.validation_table import Matured
 
 _NAMES = {
@@ -31,6 +34,14 @@ def validate(
     as_of: Annotated[
         list[str], typer.Option("--as-of", metavar="YYYY-MM-DD", help="Date of a published run; repeatable.")
     ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMN",
+            help="Also per value of a published column: segment, rfm_segment, cluster, …; repeatable.",
+        ),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
     executor: ExecutorName = None,
@@ -48,7 +59,7 @@ def validate(
     found = []
     with session(loaded.config, quiet=quiet) as run:
         for day in days:
-            found.append(validate_run(run.config, day, executor=run.executor, progress=run.progress))
+            found.append(validate_run(run.config, day, executor=run.executor, progress=run.progress, by=by or ()))
             if not quiet:
                 print_warnings(found[-1].record)
             if not quiet and not as_json:
@@ -60,6 +71,8 @@ def validate(
 def _print_validation(validation: Validation) -> None:
     for entry in validation.matured:
         _print_target(entry)
+        for column, groups in entry.groups:
+            _print_groups(column, groups)
     for name, table in validation.record.tables.items():
         write(sys.stdout, f"\n{name}: {plural(table.rows, 'row')} in {shown_path(table.path)}")
 
@@ -82,6 +95,19 @@ def _print_target(entry: Matured) -> None:
             for name, title in _NAMES.items()
         ],
     )
+
+
+def _print_groups(column: str, groups: Sequence[Group]) -> None:
+    write(sys.stdout, "")
+    titles = ("users", "came true", "rate", "95 % interval", "predicted", "AUC", "95 % interval", "lift")
+    lines = []
+    for group in groups:
+        row = group.row()
+        rates, auc, lift = (_interval(row, name) for name in ("base_rate", "auc", "lift"))
+        figures = (_number(row["base_rate"]), rates, _number(row["predicted_rate"]), _number(row["auc"]), auc)
+        value = "–" if group.value is None else group.value
+        lines.append((f"  {value}", row["rows"], row["positives"], *figures, _number(row["lift"]), lift))
+    print_table((f"  by {clean(column)}", *titles, "95 % interval"), lines)
 
 
 def _number(value: float | None) -> str:

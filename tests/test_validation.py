@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 import shutil
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from engine.execution.local import LocalExecutor
 from engine.propensity.intervals import bootstrap
 from engine.propensity.metrics import measure
 from engine.tables.durable import durable_parquet
-from engine.tables.layout import table_folder
+from engine.tables.layout import partition_folder, table_folder
 from engine.tables.lock import writer_lock
 from engine.tables.manifest import Manifest, dtypes_of, table_record
 from engine.tables.publish import publish
 from engine.tables.workspace import workspace
 from engine.validation import Validation, validate_run
+from engine.validation_groups import groups_file
 from engine.validation_table import validation_file
 from tests.samples import TOML, configuration, mail, shop, write_sample
 
@@ -48,16 +50,31 @@ def scores(users: int = USERS, names: tuple[str, ...] = ("buys",)) -> pl.DataFra
     return frame.with_columns(propensity_buys_percentile=pl.lit(7, pl.Int8))
 
 
-def publish_scores(out: Path, frame: pl.DataFrame, as_of: date = DAY, bundle: str | None = None) -> None:
-    """Publish a table of scores in three files that have nothing to do with the buckets of the log."""
+def publish_scores(
+    out: Path, frame: pl.DataFrame, as_of: date = DAY, bundle: str | None = None, segments: Sequence[str] = ()
+) -> None:
+    """Publish a table of scores in three files that have nothing to do with the buckets of the log.
+
+    With `segments` (one per row of `frame`) the users are published in them too.
+    """
     with workspace(out, "by-hand") as work:
         folder = table_folder(work, "scores", as_of)
         files = [
             durable_parquet(frame.gather_every(3, start).sort("user_id"), folder, f"part-{start}", root=work)
             for start in range(3)
         ]
-        table = table_record("scores", as_of, dtypes_of(frame.schema), files)
-        publish(work, out, Manifest("by-hand", as_of, bundle, {"input": "0"}, {}, (table,)))
+        tables = [table_record("scores", as_of, dtypes_of(frame.schema), files)]
+        if segments:
+            users = frame.select("user_id", name=pl.Series(segments)).partition_by("name", as_dict=True)
+            root = table_folder(work, "segments", as_of)
+            files = [
+                durable_parquet(
+                    users[name,].select("user_id"), partition_folder(root, "segment", str(name)), "part-0", root=work
+                )
+                for name in sorted({*segments})
+            ]
+            tables.append(table_record("segments", as_of, dtypes_of(frame.select("user_id").schema), files))
+        publish(work, out, Manifest("by-hand", as_of, bundle, {"input": "0"}, {}, tuple(tables)))
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +234,114 @@ def test_users_who_are_gone_from_the_log_are_left_out_and_told(config: Config) -
     assert any(
         "2 of 82 published users are no longer in the log" in line for line in validation.record.counts["warnings"]
     )
+
+
+def grouped_scores() -> pl.DataFrame:
+    """Scores beside a column of text and one of whole numbers, of two groups each and users without a value."""
+    return scores(names=("buys", "lapses")).with_columns(
+        rfm_segment=pl.Series([NAMES[0] if user <= 60 else NAMES[1] if user <= 75 else None for user in ALL]),
+        cluster=pl.Series([10 if user <= 60 else 9 if user <= 75 else None for user in ALL], dtype=pl.Int32),
+    )
+
+
+ALL = range(1, USERS + 1)
+NAMES = ("Grands / été", "rest")
+
+
+def test_groups_have_the_figures_of_their_own_users(config: Config) -> None:
+    frame, out = grouped_scores(), Path(config.out)
+    publish_scores(out, frame, segments=[NAMES[0] if user <= 60 else NAMES[1] for user in ALL])
+    asked = ["rfm_segment", "segment", "cluster", "segment"]
+    validation = validate_run(config, DAY, executor=LOCAL, by=asked)
+    came = {"buys": buyers(DAY, 14), "lapses": {*ALL} - openers(DAY, 20)}
+    expected: dict[str, dict[str | None, range]] = {
+        "rfm_segment": {NAMES[0]: range(1, 61), NAMES[1]: range(61, 76), None: range(76, 81)},
+        "segment": {NAMES[0]: range(1, 61), NAMES[1]: range(61, 81)},
+        "cluster": {"9": range(61, 76), "10": range(1, 61), None: range(76, 81)},
+    }
+    for target, users in came.items():
+        told = validation.record.counts["targets"][target]["by"]
+        assert list(told) == list(expected)
+        for column, groups in expected.items():
+            rows = pl.read_parquet(groups_file(out, target, column, DAY), hive_partitioning=False).to_dicts()
+            assert [{key: row[key] for key in row if key not in {"as_of", "bundle"}} for row in rows] == told[column]
+            assert [(row["as_of"], row["value"]) for row in rows] == [(DAY, value) for value in groups]
+            for row, members in zip(rows, groups.values(), strict=True):
+                known = frame.filter(pl.col("user_id").is_in(members) & pl.col(f"propensity_{target}").is_not_null())
+                predicted = known[f"propensity_{target}"].to_list()
+                labels = [user in users for user in known["user_id"]]
+                assert (row["rows"], row["positives"]) == (len(labels), sum(labels))
+                if len(labels) < 50:
+                    assert row["measured_rows"] == 0
+                    assert [row[name] for name in ("base_rate", "predicted_rate", "auc", "auc_low", "lift")] == [
+                        None
+                    ] * 5
+                    continue
+                metrics, intervals = measure(labels, predicted), bootstrap(labels, predicted, config.seed)
+                assert (row["base_rate"], row["measured_rows"]) == (sum(labels) / len(labels), len(labels))
+                assert row["predicted_rate"] == pytest.approx(math.fsum(predicted) / len(predicted), abs=1e-9)
+                assert (row["auc"], row["lift"]) == (metrics.auc, metrics.lift_by_decile[0])
+                for name in ("base_rate", "auc", "lift"):
+                    assert (row[f"{name}_low"], row[f"{name}_high"]) == (intervals[name].low, intervals[name].high)
+        assert sum(row["rows"] for row in told["segment"]) == validation.record.counts["targets"][target]["rows"]
+    assert validation.record.tables["validation_segments"].files == 6
+    assert validation.record.tables["validation_segments"].rows == 16
+
+
+def test_a_group_of_one_class_has_rates_alone(config: Config) -> None:
+    came = buyers(DAY, 14)
+    frame = scores().with_columns(came=pl.col("user_id").is_in(came).cast(pl.Int8), propensity_buys=pl.lit(0.25))
+    publish_scores(Path(config.out), frame)
+    validation = validate_run(config, DAY, executor=LOCAL, by=["came"])
+    never, always = validation.record.counts["targets"]["buys"]["by"]["came"]
+    assert (never["value"], never["rows"], never["positives"]) == ("0", USERS - len(came), 0)
+    assert (always["value"], always["rows"], always["positives"]) == ("1", len(came), len(came))
+    assert never["rows"] >= 50 > always["rows"]
+    assert (never["base_rate"], never["predicted_rate"], never["auc"], never["base_rate_low"]) == (0, 0.25, None, None)
+    assert always["base_rate"] is None
+
+
+def test_validating_by_groups_again_gives_the_same_bytes_in_any_buckets(
+    config: Config, log: Path, tmp_path: Path
+) -> None:
+    frame = grouped_scores()
+    segments = [NAMES[user % 2] for user in ALL]
+    publish_scores(Path(config.out), frame, segments=segments)
+    by = ["segment", "cluster"]
+    first = validate_run(config, DAY, executor=LOCAL, by=by)
+    files = [groups_file(Path(config.out), "buys", column, DAY) for column in by]
+    before = [file.read_bytes() for file in files]
+    assert validate_run(config, DAY, executor=LOCAL, by=by).record.run_id == first.record.run_id
+    assert [file.read_bytes() for file in files] == before
+    other = configuration(log, out=str(tmp_path / "other"), execution__rows_per_task=10_000)
+    publish_scores(Path(other.out), frame, segments=segments)
+    validate_run(other, DAY, executor=LOCAL, by=by)
+    assert [groups_file(Path(other.out), "buys", column, DAY).read_bytes() for column in by] == before
+    # Without the question the table is left alone.
+    validate_run(config, DAY, executor=LOCAL)
+    assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        (["rfm_segmnt"], "no column 'rfm_segmnt' (did you mean 'rfm_segment'?)"),
+        (["propensity_buys"], "column 'propensity_buys' (Float64) does not tell groups of users apart"),
+        (["user_id"], "column 'user_id' (Int64) does not tell groups of users apart"),
+        (["cluster", "row"], "column 'row' has more than 100 values"),
+        (["segment"], "no column 'segment'"),
+    ],
+)
+def test_columns_that_make_no_groups_are_refused(config: Config, by: list[str], says: str) -> None:
+    frame = pl.concat([grouped_scores()] * 2)
+    users = range(1, frame.height + 1)
+    publish_scores(Path(config.out), frame.with_columns(user_id=pl.Series(users), row=pl.Series(users)))
+    with pytest.raises(ConfigError) as caught:
+        validate_run(config, DAY, executor=LOCAL, by=by)
+    assert caught.value.code == "validation-column"
+    assert says in caught.value.message
+    assert "rfm_segment, cluster" in caught.value.hint
+    assert not (Path(config.out) / "validation").exists()
 
 
 def with_text_ids(folder: Path) -> Config:

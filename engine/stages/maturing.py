@@ -7,7 +7,7 @@ is measured in the end is one column of scores and one of labels per target.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +24,12 @@ from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.stages.features import target_positions
+from engine.stages.group_columns import SEGMENT, Value, published_segments
 
 UNITS: Final = 1_000_000_000
 """Probabilities are summed as whole multiples of one in so many: a sum that does not depend on how users are cut."""
+MIN_GROUP_ROWS: Final = 50
+"""Groups of fewer users are counted and not measured."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class MatureTask:
         rows: Published rows of all buckets.
         limit: Rows to measure at most; more are sampled by user.
         folder: Where the scores with labels are written.
+        by: Columns whose values are counted and measured one by one.
+        segment_files: Files of the table `segments` that may hold users of the bucket, if its key is one of `by`.
     """
 
     bucket: int
@@ -75,6 +80,8 @@ class MatureTask:
     rows: int
     limit: int
     folder: str
+    by: tuple[str, ...] = ()
+    segment_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,14 +114,37 @@ class TargetCounts:
             self.published + other.published,
         )
 
+    @property
+    def predicted_rate(self) -> float | None:
+        """Mean published probability."""
+        return self.predicted / UNITS / self.rows if self.rows else None
+
+    @property
+    def realised_rate(self) -> float | None:
+        """Share of users for whom it came true."""
+        return self.positives / self.rows if self.rows else None
+
+
+Groups = dict[Value, TargetCounts]
+"""What a target came to for each value of a column, as text; of the counts, those of users with a score."""
+
 
 @dataclass(frozen=True)
 class MatureRecord:
-    """What became of one bucket: users of the log, those of them who are published, counts and a file per target."""
+    """What became of one bucket.
+
+    Attributes:
+        users: Users of the log.
+        matched: Those of them who are published.
+        targets: The counts of each target.
+        groups: For each target, and in it for each of the columns asked for, the counts of its values.
+        files: The scores with labels of each target.
+    """
 
     users: int
     matched: int
     targets: tuple[TargetCounts, ...]
+    groups: tuple[tuple[Groups, ...], ...]
     files: tuple[str, ...]
 
 
@@ -127,31 +157,52 @@ def mature_bucket(task: MatureTask) -> MatureRecord:
     """Labels of the published users of one bucket, by the function that training has its labels from."""
     bucket = load_bucket(task.shelf, task.keys)
     users = bucket.users.with_row_index("user")
-    columns = [score_column(target.name) for target in task.targets]
+    columns = [*(score_column(target.name) for target in task.targets), *(name for name in task.by if name != SEGMENT)]
     scored = users.select("user", "user_key", "user_id").join(
         _published(task.files, users["user_id"], columns), on="user_id", how="inner", maintain_order="left"
     )
+    if SEGMENT in task.by:
+        segments = published_segments(task.segment_files, users["user_id"])
+        scored = scored.join(segments, on="user_id", how="left", maintain_order="left")
     kept = scored.with_columns(kept=in_sample(pl.col("user_key"), task.rows, task.limit))["kept"]
-    counts, files = [], []
-    for target, column, code in zip(task.targets, columns, target_positions(task.spec, task.targets), strict=True):
+    values = {group_column(place): scored[name].cast(pl.String) for place, name in enumerate(task.by)}
+    counts, groups, files = [], [], []
+    for target, code in zip(task.targets, target_positions(task.spec, task.targets), strict=True):
         label = labels_of(scored["user"], bucket.daily, target, code, task.day)
-        rows = pl.DataFrame({"score": scored[column], "label": label, "kept": kept})
+        rows = pl.DataFrame({"score": scored[score_column(target.name)], "label": label, "kept": kept, **values})
         known = rows.filter(pl.col("score").is_not_null())
         came = positives(bucket.daily, target, code, task.day)
         counts.append(
-            TargetCounts(
+            replace(
+                _counts(known),
                 unscored=rows.height - known.height,
-                rows=known.height,
-                positives=int(known["label"].sum()),
-                predicted=int((known["score"] * UNITS).round().cast(pl.Int64).sum()),
                 with_event=came.len(),
                 published=int(came.is_in(scored["user"].implode()).sum()),
             )
         )
+        groups.append(
+            tuple(
+                {value: _counts(group) for (value,), group in known.partition_by(column, as_dict=True).items()}
+                for column in values
+            )
+        )
         file = str(Path(task.folder) / f"matured-{target.name}-{task.bucket:05d}.parquet")
-        write_part(known.filter("kept").select("score", "label"), file)
+        write_part(known.filter("kept").select("score", "label", *values), file)
         files.append(file)
-    return MatureRecord(users.height, scored.height, tuple(counts), tuple(files))
+    return MatureRecord(users.height, scored.height, tuple(counts), tuple(groups), tuple(files))
+
+
+def group_column(place: int) -> str:
+    """Name of a column that was asked for beside scores and labels: as its own it might be one of theirs."""
+    return f"by_{place}"
+
+
+def _counts(known: pl.DataFrame) -> TargetCounts:
+    return TargetCounts(
+        rows=known.height,
+        positives=int(known["label"].sum()),
+        predicted=int((known["score"] * UNITS).round().cast(pl.Int64).sum()),
+    )
 
 
 def _published(files: Sequence[str], users: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
@@ -179,8 +230,34 @@ class Realised:
 
 def measure_target(task: MeasureTask) -> Realised:
     """The realised figures of one target with 95 % bootstrap intervals; the order of the files does not count."""
-    rows = pl.scan_parquet(list(task.files), glob=False, hive_partitioning=False).select("score", "label").collect()
+    return _realised(_scored_rows(task.files).select("score", "label").collect(), task.seed)
+
+
+@dataclass(frozen=True)
+class MeasureGroupsTask:
+    """The scores with labels of one target, to be measured for each value of a column of theirs."""
+
+    files: tuple[str, ...]
+    column: str
+    seed: int
+
+
+def measure_groups(task: MeasureGroupsTask) -> dict[Value, Realised]:
+    """As `measure_target`, for the groups that have `MIN_GROUP_ROWS` rows and rows of both classes."""
+    rows = _scored_rows(task.files).select("score", "label", task.column).collect()
+    return {
+        value: _realised(group, task.seed)
+        for (value,), group in rows.partition_by(task.column, as_dict=True).items()
+        if group.height >= MIN_GROUP_ROWS and group["label"].n_unique() > 1
+    }
+
+
+def _scored_rows(files: Sequence[str]) -> pl.LazyFrame:
+    return pl.scan_parquet(list(files), glob=False, hive_partitioning=False)
+
+
+def _realised(rows: pl.DataFrame, seed: int) -> Realised:
     if rows.is_empty():
         return Realised(None, ())
     labels, scores = rows["label"].to_numpy(), rows["score"].to_numpy()
-    return Realised(measure(labels, scores), tuple(bootstrap(labels, scores, task.seed).items()))
+    return Realised(measure(labels, scores), tuple(bootstrap(labels, scores, seed).items()))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +16,23 @@ from engine.propensity.metrics import measure
 from engine.record import RunRecord, TableSummary
 from engine.stages.maturing import UNITS, Realised, TargetCounts
 from engine.validation import Validation
+from engine.validation_groups import Group
 from engine.validation_table import Matured
 
 Tamis = Callable[..., Result]
+
+
+GROUPS = (
+    Group(
+        "big\x1b spenders",
+        TargetCounts(rows=1_300, positives=325, predicted=1_300 * UNITS // 10),
+        Realised(
+            measure([0, 1, 1, 0], [0.1, 0.9, 0.4, 0.5]),
+            (("auc", Interval(0.5, 1.0)), ("base_rate", Interval(0.2, 0.3))),
+        ),
+    ),
+    Group(None, TargetCounts(rows=20, positives=5, predicted=2 * UNITS), None),
+)
 
 
 @pytest.fixture
@@ -26,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """An engine that finds the same figures for every date up to the 15th, and refuses later ones."""
     state = SimpleNamespace(calls=[])
 
-    def validate_run(config: object, as_of: date, **others: object) -> Validation:
+    def validate_run(config: object, as_of: date, *, by: Sequence[str], **others: object) -> Validation:
         del config, others
         state.calls.append(as_of)
         if as_of.day > 15:
@@ -40,6 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             counts=TargetCounts(unscored=100, rows=1_400, positives=350, predicted=1_400 * UNITS // 10),
             realised=Realised(metrics, (("auc", Interval(0.5, 1.0)), ("base_rate", Interval(0.2, 0.3)))),
             trained=None,
+            groups=tuple((column, GROUPS) for column in by),
         )
         counts = {"targets": {"lapses": {"auc": entry.row()["auc"]}}, "warnings": [f"look at {as_of}"]}
         tables = {"validation": TableSummary("out/validation", 1, 1, 10)}
@@ -70,6 +85,24 @@ def test_dates_are_told_in_order_each_once(tamis: Tamis, folder: Path, asked: Si
     ]
     assert "validation: 1 row in out/validation" in result.stdout
     assert result.stderr.splitlines() == ["warning: look at 2026-01-01", "warning: look at 2026-01-15"]
+
+
+def test_groups_are_told_below_their_target(tamis: Tamis, folder: Path, asked: SimpleNamespace) -> None:
+    result = tamis("validate", "--as-of", "2026-01-01", "--by", "cluster", "--by", "segment")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    start = lines.index("  lift of the top tenth            –     2.000  –") + 1
+    head = "users  came true   rate  95 % interval   predicted    AUC  95 % interval    lift  95 % interval"
+    none = f"{'–':>13}"
+    assert lines[start : start + 8] == [
+        "",
+        f"  by cluster    {head}",
+        f"  big spenders  1,300        325  0.250  0.200 to 0.300      0.100  0.750  0.500 to 1.000  2.000  {none}",
+        f"  –                20          5      –  –                       –      –  –                   –  {none}",
+        "",
+        f"  by segment    {head}",
+        *lines[start + 2 : start + 4],
+    ]
 
 
 def test_json_is_one_object(tamis: Tamis, folder: Path, asked: SimpleNamespace) -> None:
