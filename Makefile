@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-features bench-predict bench-value lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-value lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ check: $(READY) ## Check formatting, lint and types
 
 bench: $(READY) ## Measure against what one would write by hand (BENCH_USERS, BENCH_EVENTS, BENCH_DAYS)
 	$(BIN)/python -m benchmarks.end_to_end
+
+bench-clusters: $(READY) ## Measure k-means against scikit-learn and faiss (BENCH_ROWS, BENCH_K, BENCH_ITERATIONS, BENCH_FAISS)
+	$(BIN)/python -m benchmarks.clusters
 
 bench-features: $(READY) ## Measure the features against DuckDB, Polars and a scan (the same, and BENCH_TURNS, BENCH_GROWTH)
 	$(BIN)/python -m benchmarks.features

@@ -1,7 +1,8 @@
 """The bundle: what `fit` learns and `score` applies, as text and JSON, with a checksum of every file.
 
     bundle.json            date, feature specification, RFM edges and map, engagement scale, attributes, versions, files
-    clusters.json          preparation, centroids, the curve that k was chosen from
+    clusters.json          preparation, centroids, ids and names; the figures that the number of clusters was chosen by,
+                           quality, stability, what became of the clusters before, users' moves, profiles
     drift.json             histograms of features and scores of the users of the fit
     value.json             customer value: the parameters of BG/NBD and Gamma-Gamma, and how well they fit
     targets/<name>/        model.txt (LightGBM's text), model.json (features, dtypes, codes, metrics, check rows) and
@@ -27,8 +28,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from engine.clusters.assign import Clustering
-from engine.clusters.assign import from_json as clustering_from_json
-from engine.clusters.assign import to_json as clustering_to_json
+from engine.clusters.record import Clustered
+from engine.clusters.record import from_json as clusters_from_json
+from engine.clusters.record import to_json as clusters_to_json
 from engine.errors import ConfigError, IntegrityError
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -42,7 +44,7 @@ from engine.segments.rfm_scores import RfmEdges
 from engine.tables.durable import canonical_json, sha256_of
 from engine.value.model import ValueModel
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 REFIT: Final = "Run `tamis fit` to write a new bundle, or restore this one from a copy."
 _VERSIONED = ("tamis", "polars", "lightgbm", "polars-hash")
 _MUST_MATCH = ("polars", "lightgbm")
@@ -66,8 +68,7 @@ class Bundle:
         segment_map: Name of the RFM map.
         engagement_full_at: Points that give an engagement score of 100.
         contacts: Name and Polars type of each contact attribute.
-        clustering: None when clusters are off.
-        cluster_curve: The figures of every k that was tried.
+        clusters: None when they are off.
         models: One per target, in the order of the configuration.
         drift: Histograms of the users of the fit; None when none were made.
         value: Customer value; None when it is not wanted.
@@ -81,11 +82,15 @@ class Bundle:
     segment_map: SegmentMap
     engagement_full_at: int
     contacts: tuple[tuple[str, str], ...]
-    clustering: Clustering | None
-    cluster_curve: tuple[dict[str, float], ...]
+    clusters: Clustered | None
     models: tuple[TrainedModel, ...]
     drift: Reference | None = None
     value: ValueModel | None = None
+
+    @property
+    def clustering(self) -> Clustering | None:
+        """What assigns users to clusters; None when they are off."""
+        return None if self.clusters is None else self.clusters.clustering
 
 
 class _Meta(BaseModel):
@@ -111,10 +116,8 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
     """The bundle as file names and texts; the same bundle gives the same texts."""
     versions = {name: version(name) for name in _VERSIONED}
     files = {}
-    if bundle.clustering is not None:
-        files["clusters.json"] = canonical_json(
-            {**clustering_to_json(bundle.clustering), "curve": list(bundle.cluster_curve)}
-        )
+    if bundle.clusters is not None:
+        files["clusters.json"] = canonical_json(clusters_to_json(bundle.clusters))
     if bundle.drift is not None:
         files["drift.json"] = bundle.drift.to_json()
     if bundle.value is not None:
@@ -183,7 +186,7 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
         read_meta(folder)
         meta = _Meta.model_validate_json((folder / "bundle.json").read_bytes())
         parts = {name: (folder / name).read_bytes() for name in meta.files if not name.startswith("targets/")}
-        clustering: dict[str, Any] | None = json.loads(parts["clusters.json"]) if "clusters.json" in parts else None
+        clusters: dict[str, Any] | None = json.loads(parts["clusters.json"]) if "clusters.json" in parts else None
         bundle = Bundle(
             as_of=meta.as_of,
             learnt_from=tuple(sorted(meta.learnt_from.items())),
@@ -193,8 +196,7 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
             segment_map=meta.segment_map,
             engagement_full_at=meta.engagement_full_at,
             contacts=meta.contacts,
-            clustering=None if clustering is None else clustering_from_json(clustering),
-            cluster_curve=() if clustering is None else tuple(clustering["curve"]),
+            clusters=None if clusters is None else clusters_from_json(clusters),
             models=tuple(_load_model(folder / "targets" / name) for name in meta.targets),
             drift=Reference.from_json(parts["drift.json"]) if "drift.json" in parts else None,
             value=ValueModel.from_json(parts["value.json"]) if "value.json" in parts else None,
@@ -227,7 +229,7 @@ def _load_model(folder: Path) -> TrainedModel:
 
 def _contradictions(bundle: Bundle, meta: _Meta, folder: Path) -> list[str]:
     """What does not fit together in a bundle whose files are all readable."""
-    parts = {"clusters.json": bundle.clustering, "drift.json": bundle.drift, "value.json": bundle.value}
+    parts = {"clusters.json": bundle.clusters, "drift.json": bundle.drift, "value.json": bundle.value}
     made = {"bundle.json", *(name for name, part in parts.items() if part is not None)}
     made |= {f"targets/{name}/{file}" for name in meta.targets for file in ("model.txt", "model.json", "card.md")}
     there = set(json.loads((folder / "files.json").read_bytes()))

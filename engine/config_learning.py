@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -31,7 +32,7 @@ class Target(Section):
 
     @model_validator(mode="after")
     def _event_or_preset(self) -> Self:
-        if not self.event.strip() and self.preset is None:
+        if not self.event and self.preset is None:
             message = "event: expected an event type, or a preset"
             raise ValueError(message)
         return self
@@ -113,22 +114,71 @@ class Drift(Section):
 
 
 class Clusters(Section):
-    """k-means on scaled features."""
+    """Groups of similar users, found in scaled features."""
 
     enabled: bool = True
     """Whether users are clustered at all."""
+    algorithm: Literal["kmeans", "mixture", "ward", "dbscan", "hdbscan"] = "kmeans"
+    """`kmeans`; `mixture`: Gaussian mixture; the others find clusters in a sample and assign the rest."""
+    covariance: Literal["diagonal", "full"] = "diagonal"
+    """Of the components of a mixture."""
     features: Names = ()
     """Feature names; recency, frequency, spend and activity when empty."""
+    transform: Literal["log1p", "none"] = "log1p"
+    """`log1p`: the signed logarithm of every feature first, so that few large values do not rule."""
+    scale: Literal["z_score", "min_max", "robust", "none"] = "z_score"
+    """What makes features comparable; `robust`: median and interquartile range."""
+    winsorise: float = Field(0, ge=0, lt=0.5)
+    """Share of the users at either end whose values are cut to the quantile; 0: none."""
+    outliers: Literal["keep", "clip", "apart"] = "keep"
+    """Values beyond `outlier_limit`: kept, cut to it, or their users set apart as a group of their own."""
+    outlier_limit: float = Field(6, gt=0)
+    """Distance from the median, in robust standard deviations, beyond which a value is an outlier."""
+    reduce: Literal["none", "pca", "factor"] = "none"
+    """Principal components or factors instead of the features."""
+    variance: float = Field(0.9, gt=0, le=1)
+    """Share of the variance that components or factors must keep."""
     k_min: int = Field(3, ge=2, le=50)
     """The smallest number of clusters tried."""
     k_max: int = Field(8, ge=2, le=50)
-    """The largest number of clusters tried; the best silhouette wins."""
+    """The largest number of clusters tried."""
+    choose: Literal["silhouette", "elbow", "gap", "bic"] = "silhouette"
+    """What chooses the number of clusters; `bic` for a mixture. All of them are kept for the report."""
+    tolerance: float = Field(0.1, ge=0, lt=1)
+    """The smallest number of clusters is taken whose silhouette is within this share of the best."""
+    min_share: float = Field(0.01, ge=0, lt=0.5)
+    """A number of clusters with one that has a smaller share of the users is not taken, if another can be."""
     max_rows: int = Field(200_000, ge=100)
-    """Rows above this are sampled by user, stably, to fit; every user is assigned."""
+    """Rows above this are sampled by user, stably, to prepare and to choose; k-means and mixtures then use all."""
+    neighbours: int = Field(10, ge=1, le=1000)
+    """Users that make a place dense (DBSCAN, HDBSCAN)."""
+    radius: float | None = Field(None, gt=0)
+    """Distance within which DBSCAN's neighbours are; found from the data when not given."""
+    resamples: int = Field(20, ge=0, le=1000)
+    """Bootstrap samples that tell how stable the clusters are; 0: none."""
+    stable_at: float = Field(0.6, gt=0, le=1)
+    """Mean Jaccard similarity over the samples below which a cluster is called unstable (Hennig 2007)."""
+    max_moved: float = Field(0.5, gt=0, le=1)
+    """A fit that moves a larger share of the users to other clusters than the published ones is not promoted."""
+    language: Literal["en", "fr"] = "en"
+    """Language of the clusters' names."""
+    names: dict[str, str] = Field({})
+    """Names of one's own by cluster id, which need no new fit: `{ 3 = "Big baskets" }`."""
+    refit_psi: float = Field(0.25, gt=0)
+    """`fit --if-drifted` fits again when the PSI of a clustering feature (not of `tenure_days`) reaches this,"""
+    refit_far: float = Field(0.05, gt=0, le=1)
+    """or when this share of the users is farther from every centroid than 99 % were at the fit."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
         if self.k_min > self.k_max:
             message = f"k_min ({self.k_min}) must not exceed k_max ({self.k_max})"
+            raise ValueError(message)
+        ids = all(re.fullmatch(r"-1|0|[1-9][0-9]*", cluster) for cluster in self.names)
+        if not ids or len(set(self.names.values())) < len(self.names):
+            message = f"names: expected ids (0, 1, …; -1: no cluster) with different names, got {self.names}"
+            raise ValueError(message)
+        if self.choose == "bic" and self.algorithm != "mixture":
+            message = f"choose = 'bic' needs algorithm = 'mixture', got {self.algorithm!r}"
             raise ValueError(message)
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.bundle import Bundle, bundle_id
 from engine.bundle_pointer import read_acts, state_of
 from engine.bundle_store import Conditions, bundle_before, write_bundle
+from engine.cluster_history import first_free_id
 from engine.config import Config
 from engine.errors import HeldError
 from engine.execution.protocol import Executor
@@ -24,12 +25,14 @@ from engine.propensity.drift import Reference
 from engine.propensity.train import TrainedModel
 from engine.propensity.tune import check_installed
 from engine.record import RunRecord
+from engine.refit import by_schedule, by_users
 from engine.segments.rules import compile_rules
 from engine.stages.accounting import Stopwatch, contact_counts, ingest_counts, reconcile, row_counts
 from engine.stages.accounts import account_files
+from engine.stages.cluster_notices import cluster_counts, cluster_warnings
+from engine.stages.clustering import learn_clusters
 from engine.stages.features import provisional_wants
 from engine.stages.learning import (
-    Clustered,
     Learnt,
     MatrixRecord,
     NoValue,
@@ -42,15 +45,16 @@ from engine.stages.learning_plan import (
     anchor_days,
     attribute_warnings,
     check_columns,
+    cluster_input,
     drift_task,
     learn_tasks,
     matrix_tasks,
     model_schema,
 )
-from engine.stages.notices import alarms, fit_warnings
+from engine.stages.notices import alarms, fit_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import prepare, types_in_use
-from engine.stages.schemas import rule_schema, score_schema
+from engine.stages.schemas import configured_schema, rule_schema
 from engine.stages.target_learning import TargetTask
 from engine.stages.tuning import tuned_tasks
 from engine.tables.workspace import workspace
@@ -60,38 +64,48 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def fit_run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
+def fit_run(
+    config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None, if_drifted: bool = False
+) -> RunRecord:
     """Learn everything that stays still between runs, and write it as one bundle.
 
     The same log, configuration, date and earlier bundles give the same bundle, byte for byte, on any executor. A model
-    that does not pass its gate gives way to the one of the bundle before; without one, the new bundle is held back.
-    Customer value that has no best parameters gives way in the same manner; without one before, the fit stops.
+    that does not pass its gate gives way to the one of the bundle before, and so do clusters that move too many users;
+    without one, the new bundle is held back. Customer value that has no best parameters gives way in the same manner;
+    without one before, the fit stops.
 
     Args:
         config: The configuration.
         as_of: First day that is not used; labels of the test rows end there.
         executor: Where the tasks run.
         progress: Told how far each stage is.
+        if_drifted: Learn nothing unless a fit is due: the last one is old, or the users have become others. The
+            record's `counts["refit"]` says why, or why not; its `bundle` is then the one in use.
 
     Raises:
         ConfigError: The configuration names what does not exist.
         DataError: The log cannot be used, or has too little to learn from.
-        HeldError: A model did not pass its gate, and there is none that could stay in its place.
+        HeldError: A model or the clusters did not pass their gate, and there is nothing that could stay in their place.
         IntegrityError: The input was changed during the run, or rows do not add up.
         ConflictError: Another run is writing to the same output.
     """
-    return fit_opened(open_run(config), as_of, executor, progress)
+    return fit_opened(open_run(config), as_of, executor, progress, if_drifted=if_drifted)
 
 
-def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progress | None) -> RunRecord:
+def fit_opened(
+    opened: Opened, as_of: date, executor: Executor, progress: Progress | None, *, if_drifted: bool = False
+) -> RunRecord:
     """See `fit_run`."""
     watch = Stopwatch()
+    counts: dict[str, Any]
     config, contacts, out = opened.config, opened.contacts, Path(opened.config.out)
     if config.model.tune and config.targets:
         check_installed()
     before = bundle_before(out, as_of)
-    compared = {} if before is None else {"before": before.name}
+    first_id = first_free_id(out, as_of) if config.clusters.enabled else 0
+    compared = {} if before is None else {"before": before.name, "first_cluster": str(first_id)}
     run_id = run_identity("fit", as_of, {**opened.fingerprints, **compared})
+    refit, in_use = by_schedule(config, as_of, conditions_of(opened)) if if_drifted else (None, None)
     with workspace(out, run_id) as work:
         with watch.stage("read"):
             types = types_in_use(config, opened.given, as_of, executor, progress)
@@ -108,6 +122,21 @@ def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progre
         priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
         spec = feature_spec(config, prepared.types, priced, contacts)
         check_rules(config, spec, contacts)
+        if refit is not None and in_use is not None and not refit.due:
+            with watch.stage("compare"):
+                refit, watched = by_users(
+                    config, refit, in_use, spec, prepared, work=work, executor=executor, progress=progress
+                )
+            if not refit.due:
+                check_unchanged(opened)
+                counts = {
+                    "rows": row_counts(prepared.ingested),
+                    **ingest_counts(prepared.ingested),
+                    **({"users": sum(bucket.users for bucket in watched)} if watched else {}),
+                    "refit": refit.to_dict(),
+                    "warnings": stale_log(config, prepared.ingested.last_day, as_of),
+                }
+                return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(in_use))
         first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
         check_history(config.targets, first, last, day_number(as_of))
         with watch.stage("features"):
@@ -119,6 +148,11 @@ def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progre
             matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
         reconcile(prepared, matrices)
         known = contact_counts(prepared, matrices)
+        clusters = None
+        if config.clusters.enabled:
+            with watch.stage("cluster"):
+                given = cluster_input(config, spec, matrices, contacts, first_id)
+                clusters = learn_clusters(given, config, spec, before, work=work, executor=executor, progress=progress)
         with watch.stage("learn"):
             learnt = _learn(config, spec, matrices, as_of, contacts, before, executor, progress)
         check_unchanged(opened)
@@ -131,20 +165,22 @@ def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progre
             segment_map=config.rfm.segment_map,
             engagement_full_at=learnt.scales.engagement_full_at,
             contacts=tuple((name, str(dtype)) for name, dtype in contacts.items()),
-            clustering=None if learnt.clustered is None else learnt.clustered.clustering,
-            cluster_curve=() if learnt.clustered is None else learnt.clustered.curve,
+            clusters=None if clusters is None else clusters.clustered,
             models=learnt.models,
             drift=learnt.drift,
             value=learnt.value,
         )
-        folder = write_bundle(bundle, work / "bundle", out, promote=not learnt.held)
-    if learnt.held:
-        raise _held(learnt, folder)
-    counts: dict[str, Any] = {
+        moved = clusters.failed if clusters is not None and clusters.held else ()
+        folder = write_bundle(bundle, work / "bundle", out, promote=not learnt.held and not moved)
+    if learnt.held or moved:
+        raise _held(learnt, moved, folder)
+    counts = {
         "rows": row_counts(prepared.ingested),
         **ingest_counts(prepared.ingested),
         "users": sum(matrix.users for matrix in matrices),
         **known,
+        **({} if refit is None else {"refit": refit.to_dict()}),
+        **({} if bundle.clusters is None else {"clusters": cluster_counts(bundle.clusters)}),
         "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
         **({"kept_models": {name: list(reasons) for name, reasons in learnt.kept.items()}} if learnt.kept else {}),
         **({"kept_value": list(learnt.kept_value)} if learnt.kept_value else {}),
@@ -153,6 +189,7 @@ def fit_opened(opened: Opened, as_of: date, executor: Executor, progress: Progre
             *(f"target {name!r}: {_kept_line(reasons, before)}" for name, reasons in learnt.kept.items()),
             *_kept_value_line(learnt.kept_value, before),
             *fit_warnings(model.spec for model in bundle.models),
+            *(() if clusters is None else cluster_warnings(clusters)),
             *(() if bundle.value is None else bundle.value.fit.warnings),
             *attribute_warnings(config, contacts),
         ],
@@ -171,7 +208,6 @@ class _Learnt:
     """
 
     scales: Scales
-    clustered: Clustered | None
     value: ValueModel | None
     models: tuple[TrainedModel, ...]
     drift: Reference | None
@@ -215,16 +251,12 @@ def _learn(
             # The new model and its card are gone: what may be wrong with it is told here or nowhere.
             kept[target.name] = [*reasons, *alarms([model.spec])]
     drift = None
-    if models:
-        [drift] = [
-            result
-            for result in executor.map(learn, [drift_task(config, spec, matrices, contacts, models, executor.threads)])
-            if isinstance(result, Reference)
-        ]
+    if models or config.clusters.enabled:
+        task = drift_task(config, spec, matrices, contacts, models, executor.threads)
+        [drift] = [result for result in executor.map(learn, [task]) if isinstance(result, Reference)]
     [scales] = [result for result in learnt if isinstance(result, Scales)]
     return _Learnt(
         scales=scales,
-        clustered=next((result for result in learnt if isinstance(result, Clustered)), None),
         value=value,
         models=tuple(models),
         drift=drift,
@@ -270,15 +302,27 @@ def _kept_value_line(problems: Sequence[str], before: Path | None) -> list[str]:
     return [f"customer value: {stays}, the new one could not be fitted: {'; '.join(problems)}"]
 
 
-def _held(learnt: _Learnt, folder: Path) -> HeldError:
-    lines = [f"  {name}: {reason.removeprefix('no: ')}" for name, reasons in learnt.held.items() for reason in reasons]
-    lines += [f"  {alarm}" for alarm in alarms(model.spec for model in learnt.models)]
+def _held(learnt: _Learnt, moved: Sequence[str], folder: Path) -> HeldError:
+    """Why a bundle is not promoted: because of its models, of its clusters, which move too many users, or of both."""
     identity = bundle_id(folder)
+    ways = (
+        f"`tamis bundle show {identity}` has the figures, `tamis bundle promote {identity}` takes it anyway. ",
+        'with gate = "warn" in [model] a fit only warns.',
+    )
+    lines = [f"  clusters: {reason}" for reason in moved]
+    if not learnt.held:
+        return HeldError(
+            f"the bundle {identity} is held back: its clusters did not pass their gate\n" + "\n".join(lines),
+            code="clusters-held",
+            hint=f"{ways[0]}The clusters in use cannot stay: they are made of other features or by another algorithm; "
+            f"{ways[1]}",
+        )
+    failed = [f"  {name}: {reason.removeprefix('no: ')}" for name, reasons in learnt.held.items() for reason in reasons]
+    failed += [f"  {alarm}" for alarm in alarms(model.spec for model in learnt.models)]
     return HeldError(
-        f"the bundle {identity} is held back: models did not pass their gate\n" + "\n".join(lines),
+        f"the bundle {identity} is held back: models did not pass their gate\n" + "\n".join([*failed, *lines]),
         code="model-held",
-        hint=f"`tamis bundle show {identity}` has the figures, `tamis bundle promote {identity}` takes it anyway. "
-        'More history, other features or another target may help; with gate = "warn" in [model] a fit only warns.',
+        hint=f"{ways[0]}More history, other features or another target may help; {ways[1]}",
     )
 
 
@@ -289,9 +333,7 @@ def check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.Dat
         ConfigError: Every such name.
     """
     check_columns(config, spec, contacts)
-    names = [target.name for target in config.targets]
-    scores = score_schema(spec, names, clustered=config.clusters.enabled, valued=config.value is not None)
-    compile_rules(config.segments, rule_schema(spec, scores, contacts))
+    compile_rules(config.segments, rule_schema(spec, configured_schema(config, spec), contacts))
 
 
 def conditions_of(opened: Opened) -> Conditions:

@@ -29,6 +29,8 @@ _LEARNT_FROM = (
     "value",
     "clusters",
 )
+_APPLIED_LATER = {"path", "tune", "gate", "names", "max_moved", "refit_psi", "refit_far"}
+"""Keys of these sections that change nothing that is learnt."""
 _DIGITS = 10
 _CODE = ("tamis", "polars", "polars-hash", "numpy", "scipy", "lightgbm", "scikit-learn")
 """Packages whose versions can change a byte of what is written."""
@@ -46,7 +48,7 @@ def learning_hashes(config: Config) -> dict[str, str]:
         if section == "sources":
             plain: object = [source.model_dump(mode="json", exclude={"path"}) for source in value]
         elif hasattr(value, "model_dump"):
-            plain = value.model_dump(mode="json", exclude={"path", "tune", "gate"})
+            plain = value.model_dump(mode="json", exclude=_APPLIED_LATER)
         else:
             plain = [entry.model_dump(mode="json") for entry in value] if isinstance(value, tuple) else value
         hashes[section] = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:_DIGITS]

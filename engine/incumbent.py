@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ def incumbent_value(bundle_folder: Path, settings_hash: str, spec: FeatureSpec) 
     except (ConfigError, IntegrityError):
         return None
     same_settings = dict(bundle.learnt_from).get("value") == settings_hash
-    return bundle.value if same_settings and _same_definitions(BTYD_COLUMNS, bundle.spec, spec) else None
+    return bundle.value if same_settings and same_definitions(BTYD_COLUMNS, bundle.spec, spec) else None
 
 
 def _same_features(
@@ -78,14 +78,22 @@ def _same_features(
     wanted = zip(model.spec.features, model.spec.dtypes, strict=True)
     if any(name not in available or dtype_name(available[name]) != dtype for name, dtype in wanted):
         return False
-    same_points = "engagement_points" not in model.spec.features or _weights(then) == _weights(now)
-    return same_points and _same_definitions(model.spec.features, then, now)
+    return same_definitions(model.spec.features, then, now)
 
 
-def _same_definitions(names: Iterable[str], then: FeatureSpec, now: FeatureSpec) -> bool:
+def same_definitions(features: Collection[str], then: FeatureSpec, now: FeatureSpec) -> bool:
+    """Whether columns are made as they were; attributes of the contacts, which no specification knows, are.
+
+    Args:
+        features: Names of the columns.
+        then: One specification.
+        now: Another one.
+    """
     old, new = ({feature.name: feature for feature in catalogue(spec)} for spec in (then, now))
-    # An attribute of the contacts is in neither.
-    return all(old.get(name) == new.get(name) for name in names) and _settings(then) == _settings(now)
+    if any(old.get(name) != new.get(name) for name in features):
+        return False
+    same_points = "engagement_points" not in features or _weights(then) == _weights(now)
+    return same_points and _settings(then) == _settings(now)
 
 
 def _settings(spec: FeatureSpec) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from engine.stages.accounting import (
     table_records,
 )
 from engine.stages.accounts import account_files
+from engine.stages.cluster_notices import cluster_alarms
 from engine.stages.drift import compare, stage_drift
 from engine.stages.feature_table import FeatureTask, write_features
 from engine.stages.features import provisional_wants, wanted_of
@@ -135,6 +136,7 @@ def _score(
                     mark=run_mark(run_id),
                     threads=executor.threads,
                     accounts=accounts,
+                    cluster_names=tuple(config.clusters.names.items()),
                 )
                 for index, keys in enumerate(prepared.buckets)
             ]
@@ -152,7 +154,11 @@ def _score(
         }
         drift = compare(fitted.drift, [bucket.drift for bucket in buckets])
         notes = sorted({note for bucket in buckets for note in bucket.notes})
-        counts["warnings"] = [*score_warnings(config, as_of, fitted, counts, prepared, drift), *notes]
+        counts["warnings"] = [
+            *score_warnings(config, as_of, fitted, counts, prepared, drift),
+            *cluster_alarms(fitted, counts["users"], sum(bucket.far for bucket in buckets), config),
+            *notes,
+        ]
         tables = table_records(prepared, buckets, as_of, stage_drift(drift, work, as_of, run_mark(run_id)))
         check_tables(tables, counts["users"])
         check_unchanged(opened)
@@ -250,7 +256,7 @@ def run(config: Config, as_of: date, *, executor: Executor, progress: Progress |
         return replace(scored, counts={**scored.counts, "warnings": warnings})
     scored = _score(opened, as_of, Path(str(fit.bundle)), executor, progress, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
-    of_the_fit = ("models", "kept_models", "kept_value")
+    of_the_fit = ("clusters", "models", "kept_models", "kept_value")
     learnt: dict[str, Any] = {name: fit.counts[name] for name in of_the_fit if name in fit.counts}
     warnings = list(dict.fromkeys((*fit.counts["warnings"], *scored.counts["warnings"])))
     counts = {**scored.counts, **learnt, "warnings": warnings}

@@ -122,6 +122,7 @@ app.command(rich_help_panel="Inspect")(explain)
 app.command(rich_help_panel="Inspect")(validate)
 for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
+    ("clusters", "Look at the clusters of users that fits have found."),
     ("config", "Look at the configuration."),
     ("features", "Look at the feature columns, or write their table."),
     ("rollup", "Look at the rollup store, or mend it."),

@@ -89,7 +89,7 @@ def show(
     if as_json:
         print_json({**_described(found), "features": _features_of(found), "contacts": dict(bundle.contacts)})
         return
-    clusters = "none" if bundle.clustering is None else f"{len(bundle.clustering.centroids)}"
+    clusters = "none" if bundle.clusters is None else ", ".join(bundle.clusters.clustering.names)
     described = {
         "bundle": found.id,
         "folder": shown_path(str(found.folder)),

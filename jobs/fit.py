@@ -22,6 +22,12 @@ def fit(
         int | None,
         typer.Option("--tune", metavar="N", min=0, help="Try N settings per model first (pip install 'tamis[tune]')."),
     ] = None,
+    if_drifted: Annotated[
+        bool,
+        typer.Option(
+            "--if-drifted", help="Only when the last fit is old or the users have become others; else say why not."
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -32,5 +38,5 @@ def fit(
     from engine.pipeline import fit_run
 
     with session(loaded.config, quiet=quiet) as run:
-        record = fit_run(run.config, day, executor=run.executor, progress=run.progress)
+        record = fit_run(run.config, day, executor=run.executor, progress=run.progress, if_drifted=if_drifted)
     show_record(record, as_json=as_json, quiet=quiet)

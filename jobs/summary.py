@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.console import plural, print_table, say, shown_path, write
+from jobs.console import clean, plural, print_table, say, shown_path, write
 
 if TYPE_CHECKING:
     from datetime import date
@@ -24,6 +24,8 @@ _TOLD = {
     "models",
     "kept_models",
     "kept_value",
+    "refit",
+    "clusters",
     "warnings",
     "sources",
     "event_types",
@@ -41,10 +43,14 @@ def print_summary(record: RunRecord) -> None:
     """Everything a person wants to know of a run, on stdout."""
     counts = record.counts
     write(sys.stdout, f"run {record.run_id}" + (f" as of {record.as_of}" if record.as_of else ""))
+    if "refit" in counts:
+        print_refit(counts["refit"])
     print_rows(counts, record.as_of)
     print_events(counts, record.as_of)
     if "segments" in counts:
         print_segments(counts)
+    if "clusters" in counts:
+        print_clusters(counts["clusters"])
     fitted = _fitted(record)
     # A bundle that was only used was told about when it was made.
     if fitted is not None and "models" in counts:
@@ -66,6 +72,13 @@ def print_summary(record: RunRecord) -> None:
     if record.timings:
         listed = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record.timings.items())
         write(sys.stdout, f"\ntime   {listed}")
+
+
+def print_refit(refit: Mapping[str, Any]) -> None:
+    """Whether a fit was due, and the figures that say so."""
+    write(sys.stdout, "\nA fit was due:" if refit["due"] else "\nNo fit is due; nothing was learnt:")
+    for line in refit["reasons"]:
+        write(sys.stdout, f"  {clean(line)}")
 
 
 def print_rows(counts: Mapping[str, Any], as_of: date | None, *, lines: str = "more lines of the same orders") -> None:
@@ -131,6 +144,30 @@ def print_segments(counts: Mapping[str, Any], *, users: str = "users") -> None:
             for name, size in counts["segments"].items()
         ],
     )
+
+
+def print_clusters(clusters: Mapping[str, Any], *, users: str = "users") -> None:
+    """The clusters of a fit, and what became of those before.
+
+    Args:
+        clusters: Of a fit's counts.
+        users: What users are called.
+    """
+    figure = clusters["silhouette"]
+    write(sys.stdout, "\nClusters" + ("" if figure is None else f": silhouette {figure:.3f}"))
+    events: dict[int, list[str]] = {}
+    for event in clusters["events"]:
+        others = ", ".join(str(other) for other in event["others"])
+        events.setdefault(event["cluster"], []).append(f"{event['event']} {others}".strip())
+    rows = [
+        (str(of["cluster"]), of["name"], of["users"], f"{of['share']:.1%}", "; ".join(events.pop(of["cluster"], [])))
+        for of in clusters["clusters"]
+    ]
+    print_table(("cluster", "name", users, "share", "since the fit before"), rows)
+    for cluster, told in events.items():
+        write(sys.stdout, f"  cluster {cluster}: {'; '.join(told)}")
+    if clusters["moved_share"] is not None:
+        write(sys.stdout, f"  {clusters['moved_share']:.1%} of the {users} changed their cluster")
 
 
 def print_model(spec: ModelSpec, *, users: str = "users") -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 
 from engine.bundle import Bundle
-from engine.clusters.fit import fit_clusters
+from engine.clusters.record import Clustered
 from engine.config import Config, Model, Target
+from engine.execution.local import LocalExecutor
 from engine.features.choice import feature_spec
 from engine.features.spec import FeatureSpec
 from engine.propensity.drift import fit_reference
 from engine.propensity.train import Frames, TrainedModel, train
 from engine.segments.rfm_scores import BinEdges, RfmEdges
+from engine.stages.cluster_fit import ClusterInput
+from engine.stages.clustering import learn_clusters
 from engine.value.bgnbd import BgNbd
 from engine.value.gamma_gamma import GammaGamma
 from engine.value.model import ValueFit, ValueModel
@@ -81,8 +86,7 @@ def bundle(number: int = 1, **changes: object) -> Bundle:
         segment_map="rf_10",
         engagement_full_at=number,
         contacts=(("region", "String"), ("age", "Int64")),
-        clustering=None,
-        cluster_curve=(),
+        clusters=None,
         models=(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -92,17 +96,34 @@ def bundle(number: int = 1, **changes: object) -> Bundle:
 def full_bundle(*targets: str) -> Bundle:
     """A bundle with everything that there can be in one."""
     frame = rows(1, DAY, range(300))
-    clusters = fit_clusters(
-        frame, ["tenure_days", "view_count_30d"], k_min=2, k_max=3, seed=1, order_by="view_count_30d"
-    )
     return bundle(
         models=tuple(model(name, seed) for seed, name in enumerate(targets or ("buys",))),
         drift=fit_reference(frame, ["tenure_days", "age"], ["region"], 10),
         rfm_edges=RfmEdges(*(BinEdges("quantile", (step, 2 * step, 3 * step, 4 * step)) for step in (1, 5, 100))),
-        clustering=clusters.clustering,
+        clusters=clusters(),
         value=_value(),
-        cluster_curve=({"k": 2, "silhouette": 0.5, "inertia": 10.5, "smallest_share": 0.25},),
     )
+
+
+@lru_cache
+def clusters(users: int = 300, **settings: object) -> Clustered:
+    """Clusters of a few users, as a first fit finds them."""
+    features = ("tenure_days", "view_count_30d")
+    frame = rows(1, DAY, range(users)).with_columns(user_key=pl.col("user_id").cast(pl.UInt64), rfm_monetary_minor=0)
+    config = Config.model_validate(
+        {"sources": [_SOURCE], "clusters": {"k_min": 2, "k_max": 3, "resamples": 3, "features": features, **settings}}
+    )
+    frame = frame.with_columns(
+        rfm_recency_days=1, rfm_frequency=1, rfm_monetary=0.0, rfm_mean_order=0.0, engagement_points=1
+    )
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "current-00000.parquet"
+        frame.write_parquet(file)
+        given = ClusterInput((str(file),), users, features, "view_count_30d", ("region",))
+        learnt = learn_clusters(
+            given, config, spec(), None, work=Path(folder), executor=LocalExecutor(threads=1), progress=None
+        )
+    return learnt.clustered
 
 
 def _value() -> ValueModel:

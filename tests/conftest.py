@@ -21,8 +21,9 @@ os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 # A deadline per example fails on a busy machine; what is slow shows in the duration of the suite.
-settings.register_profile("tamis", settings(), deadline=None)
-settings.load_profile("tamis")
+settings.register_profile("tamis", settings(), deadline=None, max_examples=40)
+settings.register_profile("thorough", settings(), deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tamis"))
 
 REFERENCE_DATA = "TAMIS_REFERENCE_DATA"
 

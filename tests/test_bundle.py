@@ -62,7 +62,7 @@ def test_the_files_of_a_bundle_and_its_name(written: Path) -> None:
     for name, checksum in json.loads(listing).items():
         assert hashlib.sha256((written / name).read_bytes()).hexdigest() == checksum
     meta = json.loads((written / "bundle.json").read_text())
-    assert meta["format"] == 2
+    assert meta["format"] == 3
     assert meta["as_of"] == DAY.isoformat()
     assert set(meta["versions"]) == {"tamis", "polars", "lightgbm", "polars-hash"}
     assert (written / "targets/buys/card.md").read_text().startswith("# Model card: `buys`\n")
@@ -149,8 +149,8 @@ _NOTHING: dict[str, object] = {name: [] for name in ("windows", "weights", "type
 @pytest.mark.parametrize(
     ("change", "code", "named"),
     [
-        ({"format": 1}, "bundle-version", "format 1, expected 2"),
-        ({"format": 3, "versions": {}}, "bundle-version", "format 3, expected 2"),
+        ({"format": 1}, "bundle-version", "format 1, expected 3"),
+        ({"format": 4, "versions": {}}, "bundle-version", "format 4, expected 3"),
         ({"versions": {"polars": "0.1.0", "lightgbm": "4.0"}}, "bundle-version", "polars 0.1.0, installed is"),
         ({"versions": {"polars": "2.0", "lightgbm": "99.1"}}, "bundle-version", "lightgbm 99.1, installed is"),
         ({"versions": {"polars": "9", "lightgbm": "99"}}, "bundle-version", "polars 9, installed is"),

@@ -278,7 +278,7 @@ def test_a_damaged_bundle_gives_way_to_the_next(tmp_path: Path) -> None:
         assert find_bundle(tmp_path, DAY, CONDITIONS) == following
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"format": 3, "versions": {}}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"format": 4, "versions": {}}'])
 def test_a_description_that_cannot_be_read_does_not_count(content: bytes, tmp_path: Path) -> None:
     first, second = written(tmp_path, bundle(1), bundle(2))
     (second / "bundle.json").write_bytes(content)
@@ -423,7 +423,7 @@ def test_a_held_bundle_is_promoted_by_hand(tmp_path: Path) -> None:
 
 
 def another_version(folder: Path) -> None:
-    meta = (folder / "bundle.json").read_text().replace('"format": 2', '"format": 1')
+    meta = (folder / "bundle.json").read_text().replace('"format": 3', '"format": 1')
     (folder / "bundle.json").write_text(meta)
     files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
     (folder / "files.json").write_text(json.dumps(resigned(files)))

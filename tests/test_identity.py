@@ -51,6 +51,8 @@ def differing(**changes: Any) -> set[str]:
         ({"model": {"trees": 7}}, {"model"}),
         ({"model": {"tune": 7, "gate": "warn"}, "drift": {"warn_at": 0.5}}, set()),
         ({"value": {}}, {"value"}),
+        ({"clusters": {"k_max": 9}}, {"clusters"}),
+        ({"clusters": {"names": {"0": "a"}, "max_moved": 1, "refit_psi": 1, "refit_far": 1}}, set()),
         ({"targets": [{"name": "buys", "event": "buy", "horizon_days": 31}]}, {"targets"}),
         ({"features": {"windows": [7]}, "events": {"purchase": "buy"}}, {"features", "events"}),
         ({"segments": [{"name": "a", "where": "b > 1"}], "segment_fallback": "rest"}, set()),

@@ -156,7 +156,8 @@ def test_progress_goes_from_zero_to_all_in_every_stage(sample: Sample, tmp_path:
     run(configuration(sample.file, out=str(tmp_path / "out")), AS_OF, executor=LOCAL, progress=seen.append)
     stages = [event.stage for event in seen if event.done == 0]
     reading = ["read events", "read contacts"]
-    assert stages == ["find event types", *reading, "features", "learn", *reading, "score"]
+    clusters = ["choose clusters", "prepare clusters", "resample", "describe clusters"]
+    assert stages == ["find event types", *reading, "features", *clusters, "learn", *reading, "score"]
     for begins in [position for position, event in enumerate(seen) if event.done == 0]:
         stage = seen[begins : begins + seen[begins].total + 1]
         assert [(event.stage, event.done) for event in stage] == [

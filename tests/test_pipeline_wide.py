@@ -72,6 +72,9 @@ def known() -> pl.DataFrame:
     return wide_log().with_columns(user=user).filter(pl.col("user") != MONITOR)
 
 
+@pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])], indirect=True
+)
 def test_a_run_with_every_family_gives_the_same_bytes_on_any_executor(
     wide: Wide, executor: Executor, tmp_path: Path
 ) -> None:

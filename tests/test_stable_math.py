@@ -24,8 +24,10 @@ RESULTS = """
 import hashlib
 import numpy as np
 import polars as pl
-from engine.clusters.assign import assign
-from engine.clusters.fit import fit_clusters
+from engine.clusters.assign import Clustering, assign
+from engine.clusters.choose import choose_k
+from engine.clusters.prepare import fit_preparation, to_matrix
+from engine.config import Clusters
 from engine.propensity.calibration import calibrate, fit_calibration
 from engine.propensity.intervals import bootstrap
 from engine.propensity.metrics import measure
@@ -34,11 +36,21 @@ from engine.stable_math import exp, log, log1p, logit, sigmoid
 random = np.random.Generator(np.random.PCG64(4))
 values = random.integers(0, 10_000_000, 20_000) / 100
 frame = pl.DataFrame({"spend": values, "visits": random.integers(0, 400, 20_000)})
-clustering = fit_clusters(frame, ["spend", "visits"], k_min=2, k_max=3, seed=1).clustering
+taken = []
+for settings in (Clusters(k_min=2, k_max=3, reduce="pca"), Clusters(k_min=2, k_max=2, algorithm="mixture")):
+    matrix = to_matrix(frame, ["spend", "visits"])
+    preparation, report = fit_preparation(matrix, ["spend", "visits"], settings)
+    choice = choose_k(preparation.apply(matrix), settings, 1)
+    mixture = getattr(choice.fit, "mixture", None)
+    centroids = tuple(map(tuple, np.array(choice.fit.centroids if mixture is None else mixture.means).tolist()))
+    k = len(centroids)
+    ids, names = tuple(range(k)), ("",) * k
+    clustering = Clustering(preparation, settings.algorithm, centroids, ids, names, "", 1.0, k, mixture)
+    taken += [repr(clustering), repr(choice.curve), repr(report), assign(frame, clustering).write_csv()]
 scores = (random.integers(1, 1000, 20_000)) / 1000
 labels = random.integers(0, 2, 20_000)
 metrics = measure(labels, scores)
-taken = [log1p(values), log(scores), repr(clustering), repr(metrics), assign(frame, clustering).write_csv()]
+taken += [log1p(values), log(scores), repr(metrics)]
 taken += [exp(values - 500), sigmoid(values - 500), logit(scores), repr(bootstrap(labels, scores, 3, samples=10))]
 curves = [fit_calibration(labels, scores, method) for method in ("isotonic", "platt")]
 taken += [part for curve in curves for part in (repr(curve), calibrate(curve, scores))]

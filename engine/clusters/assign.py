@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 
-from engine.clusters.nearest import nearest
+from engine.clusters.clustering_document import faulty, read_document
+from engine.clusters.exemplars import Exemplars
+from engine.clusters.gaussians import Mixture, chunks, densities, most_likely
+from engine.clusters.kernel import nearest, own_and_other
+from engine.clusters.moves import APART
+from engine.clusters.nearest import Floats, Labels
 from engine.clusters.prepare import Preparation, to_matrix
-from engine.errors import IntegrityError
+
+Algorithm = Literal["kmeans", "mixture", "ward", "dbscan", "hdbscan"]
+
+FAR_SHARE: Final = 0.99
+"""Share of the users of a fit that are not far from their cluster."""
 
 # Rows whose features are held as floats at one time.
 _SLICE_ROWS = 65_536
@@ -20,49 +29,127 @@ _SLICE_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Clustering:
-    """A preparation and the centroids in its space; a cluster's id is its centroid's place, from 0."""
+    """A preparation and k clusters in its space. Tuples have one entry per cluster.
+
+    Attributes:
+        preparation: From features to coordinates.
+        algorithm: What found the clusters, and decides how users are assigned: to the nearest centroid (`kmeans`,
+            `ward`), the most likely component (`mixture`), the nearest exemplar in reach (`dbscan`, `hdbscan`).
+        centroids: Mean of each cluster, in coordinates; of a mixture the means of its components.
+        ids: What a cluster is called in tables: different numbers from 0, kept from fit to fit.
+        names: For people.
+        apart_name: Name of the group of those who are in no cluster.
+        far: The distance to their cluster that 99 % of the users of the fit do not exceed.
+        next_id: The smallest id that no cluster has had.
+        mixture: For `mixture` alone.
+        exemplars: For `dbscan` and `hdbscan` alone.
+    """
 
     preparation: Preparation
+    algorithm: Algorithm
     centroids: tuple[tuple[float, ...], ...]
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+    apart_name: str
+    far: float
+    next_id: int
+    mixture: Mixture | None = None
+    exemplars: Exemplars | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where rows fall, each of shape (n,).
+
+    `positions` are indices of clusters, `APART` for noise; `distances` as the column `cluster_distance` of `assign`;
+    `certainty` as its column `cluster_margin` or `cluster_probability`.
+    """
+
+    positions: Labels
+    distances: Floats
+    certainty: Floats
 
 
 def assign(frame: pl.DataFrame, clustering: Clustering) -> pl.DataFrame:
-    """The nearest cluster of each row of `frame`, in the same order: `cluster` and `cluster_distance`, never null.
+    """The cluster of each row of `frame`, in the same order; nothing is null.
 
     Args:
         frame: One row per user with the features of the clustering; null and NaN take the stored fill value.
         clustering: What fit learnt.
 
     Returns:
-        `cluster` (Int32): id of the nearest centroid, of equally near ones the lowest. `cluster_distance` (Float64):
-        Euclidean distance to it, in standard deviations of the prepared features. A row's values do not depend on the
-        other rows.
+        `cluster` (Int32): the cluster's id, -1 for users who are set apart as outliers or are noise.
+        `cluster_distance` (Float64): Euclidean distance, in coordinates, to its centroid or nearest exemplar; for a
+        mixture the Mahalanobis distance to its mean, in its own standard deviations; for those in no cluster, that of
+        the cluster they would be in otherwise, for noise the nearest.
+        `cluster_margin` (Float64): how much farther away the nearest other cluster is, ≥ 0; 0 if there is none, and for
+        those in no cluster. For a mixture `cluster_probability` instead: how likely the user is of the cluster; 0 for
+        those in no cluster.
+        `cluster_name` (String).
+
+        Of equally near or likely clusters the first one counts. A row's values do not depend on the other rows.
 
     Raises:
         DataError: A feature is missing, is not numeric, or holds an infinite value.
     """
-    preparation, centroids = clustering.preparation, np.array(clustering.centroids)
-    labels = np.empty(frame.height, dtype=np.int32)
+    preparation, k = clustering.preparation, len(clustering.ids)
+    positions = np.empty(frame.height, dtype=np.intp)
     distances = np.empty(frame.height)
+    certainty = np.empty(frame.height)
     for start in range(0, max(frame.height, 1), _SLICE_ROWS):
         part = slice(start, start + _SLICE_ROWS)
-        rows = preparation.apply(to_matrix(frame[part], preparation.features))
-        labels[part], squared = nearest(rows, centroids)
-        distances[part] = np.sqrt(squared)
-    return pl.DataFrame({"cluster": labels, "cluster_distance": distances})
+        rows = to_matrix(frame[part], preparation.features)
+        placed = place(preparation.apply(rows), clustering)
+        apart = preparation.apart(rows)
+        positions[part] = np.where(apart, APART, placed.positions)
+        distances[part] = placed.distances
+        certainty[part] = np.where(apart, 0.0, placed.certainty)
+    # The last entry is that of nobody's cluster: -1 counts from the end.
+    ids = np.array([*clustering.ids, APART], dtype=np.int32)
+    names = pl.Series([*clustering.names, clustering.apart_name], dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "cluster": ids[positions],
+            "cluster_distance": distances,
+            "cluster_probability" if clustering.mixture is not None else "cluster_margin": certainty,
+            "cluster_name": names.gather(np.where(positions == APART, k, positions)),
+        }
+    )
+
+
+def place(coordinates: Floats, clustering: Clustering) -> Placed:
+    """Where prepared rows fall, whether or not their users are set apart.
+
+    Args:
+        coordinates: Shape (n, d), of the clustering's preparation; column-major arrays are read fastest.
+        clustering: What fit learnt; its preparation, ids and names are not looked at.
+    """
+    if clustering.mixture is not None:
+        labels, certainty, distances = most_likely(coordinates, densities(clustering.mixture))
+        return Placed(labels, distances, certainty)
+    if clustering.exemplars is not None:
+        return _place_near_exemplars(coordinates, clustering.exemplars)
+    centroids = np.array(clustering.centroids)
+    labels, squared = nearest(coordinates, centroids)
+    _, other = own_and_other(coordinates, centroids, labels)
+    distances = np.sqrt(squared)
+    margins = np.sqrt(other) - distances if len(centroids) > 1 else np.zeros(len(coordinates))
+    return Placed(labels, distances, margins)
+
+
+def far_limit(distances: Floats) -> float:
+    """The least of the distances that 99 % of them do not exceed.
+
+    Args:
+        distances: Of the users of the fit, at least one.
+    """
+    rank = math.ceil(FAR_SHARE * len(distances)) - 1
+    return float(np.partition(distances, rank)[rank])
 
 
 def to_json(clustering: Clustering) -> dict[str, object]:
-    """A dictionary of strings, lists and floats; floats survive `json` exactly."""
-    preparation = clustering.preparation
-    return {
-        "features": list(preparation.features),
-        "transform": preparation.transform,
-        "fill": list(preparation.fill),
-        "mean": list(preparation.mean),
-        "scale": list(preparation.scale),
-        "centroids": [list(centroid) for centroid in clustering.centroids],
-    }
+    """A dictionary of strings, lists and numbers; floats survive `json` exactly."""
+    return {**asdict(clustering), "preparation": clustering.preparation.to_json()}
 
 
 def from_json(document: Mapping[str, object]) -> Clustering:
@@ -71,35 +158,37 @@ def from_json(document: Mapping[str, object]) -> Clustering:
     Raises:
         IntegrityError: Keys are missing or their values do not fit together; all problems are named.
     """
-    try:
-        stored = _Document.model_validate(document)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc'])) or 'lists'}: {item['msg']}" for item in error.errors()]
-        raise IntegrityError(
-            f"the stored clustering has {len(problems)} faults: " + "; ".join(problems),
-            code="bundle-clusters",
-            hint="Run `tamis fit` again to write a new bundle.",
-        ) from error
+    stored = read_document(document)
+    preparation = Preparation.from_json(stored.preparation)
+    if len(preparation.coordinates) != len(stored.centroids[0]):
+        expected, got = len(preparation.coordinates), len(stored.centroids[0])
+        raise faulty([f"the preparation has {expected} coordinates, the centroids have {got}"])
     return Clustering(
-        Preparation(stored.features, stored.fill, stored.mean, stored.scale, stored.transform), stored.centroids
+        **{
+            **dict(stored),
+            "preparation": preparation,
+            "mixture": None if stored.mixture is None else Mixture(**dict(stored.mixture)),
+            "exemplars": None if stored.exemplars is None else Exemplars(**dict(stored.exemplars)),
+        }
     )
 
 
-class _Document(BaseModel):
-    features: tuple[str, ...] = Field(min_length=1)
-    transform: Literal["log1p"]
-    fill: tuple[FiniteFloat, ...]
-    mean: tuple[FiniteFloat, ...]
-    scale: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
-    centroids: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _one_entry_per_feature(self) -> Self:
-        vectors = {"fill": self.fill, "mean": self.mean, "scale": self.scale}
-        vectors |= {f"centroids.{index}": centroid for index, centroid in enumerate(self.centroids)}
-        expected = len(self.features)
-        wrong = [f"{key} has {len(values)} entries" for key, values in vectors.items() if len(values) != expected]
-        if wrong:
-            message = f"expected one entry per feature ({expected}); " + ", ".join(wrong)
-            raise ValueError(message)
-        return self
+def _place_near_exemplars(coordinates: Floats, exemplars: Exemplars) -> Placed:
+    rows = len(coordinates)
+    placed = Placed(np.empty(rows, dtype=np.intp), np.empty(rows), np.empty(rows))
+    points = [np.array(own) for own in exemplars.points]
+    reach = np.array(exemplars.reach)[:, np.newaxis]
+    for part in chunks(rows):
+        distances = np.sqrt(np.array([nearest(coordinates[part], own)[1] for own in points]))
+        inside = distances <= reach
+        noise = ~inside.any(axis=0)
+        # Noise has the distance of the nearest cluster, all others that of the nearest one in reach.
+        labels = np.where(inside | noise, distances, np.inf).argmin(axis=0)
+        mine = (labels, np.arange(len(labels)))
+        own = distances[mine]
+        distances[mine] = np.inf
+        margins = np.maximum(distances.min(axis=0) - own, 0.0)
+        placed.positions[part] = np.where(noise, APART, labels)
+        placed.distances[part] = own
+        placed.certainty[part] = np.where(noise | np.isinf(margins), 0.0, margins)
+    return placed

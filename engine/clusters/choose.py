@@ -1,110 +1,115 @@
-"""How many clusters: the smallest k whose silhouette comes close to the best one.
-
-The smallest k within 10 % of the best is the rule of Google's marketing-analytics-jumpstart; the silhouette's maximum
-alone often sits at a k that is larger, hardly better, and harder to act on.
-"""
+"""How many clusters: every k of a range is fitted to the sample and judged, and a rule chooses (`rules`)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine.clusters.kmeans import KMeansFit, kmeans
-from engine.clusters.nearest import Floats, nearest
-from engine.clusters.quality import assess
+from engine.clusters.gap import Gap, gaps
+from engine.clusters.kmeans import KMeansFit
+from engine.clusters.nearest import Floats, Labels
+from engine.clusters.quality import Quality, assess
+from engine.clusters.rules import CurvePoint, chosen
+from engine.clusters.solutions import FINDS_ITS_OWN, Fit, Solution, readable, solve
+from engine.clusters.weighted import Weighted, distinct_rows
+from engine.config_learning import Clusters
 from engine.errors import DataError
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """The figures of one k, as in `engine.clusters.quality.Quality` and `engine.clusters.kmeans.KMeansFit`."""
-
-    k: int
-    silhouette: float
-    inertia: float
-    smallest_share: float
-    calinski_harabasz: float
-    davies_bouldin: float
-    iterations: int
-    converged: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The chosen number of clusters, its solution, and the figures of every k tried, ascending."""
+    """The chosen number of clusters, its solution, and the figures of every k tried, ascending.
+
+    `users` are the rows that the figures are about: the sample's, or fewer where the algorithm reads no more; `labels`
+    (n,) are those of the solution, -1 for none. `quality` has the figures of the chosen k, also by cluster; None where
+    only one has rows. `notes` are sentences for the report.
+    """
 
     k: int
-    fit: KMeansFit
+    fit: Fit
     curve: tuple[CurvePoint, ...]
+    users: Weighted
+    labels: Labels
+    quality: Quality | None
+    notes: tuple[str, ...] = ()
 
 
 def choose_k(
-    rows: Floats,
-    k_min: int,
-    k_max: int,
-    seed: int,
-    *,
-    n_init: int = 4,
-    tolerance: float = 0.10,
-    start_rows: int = 20_000,
+    rows: Floats, settings: Clusters, seed: int, *, n_init: int = 4, start_rows: int = 20_000, threads: int = 1
 ) -> Choice:
-    """Fits every k from `k_min` to `k_max` and chooses the smallest whose silhouette is near the best.
+    """Fits every k from `k_min` to `k_max` and chooses one.
 
     Equal rows are counted once with their number as weight, in sorted order, so the result depends on the set of rows
-    and not on their order. No k above the number of distinct rows is tried.
+    and not on their order. No k above the number of distinct rows is tried. DBSCAN and HDBSCAN find k themselves: the
+    curve then has one point.
 
     Args:
-        rows: Shape (n, d), finite: prepared features, one row per user.
-        k_min: Smallest number of clusters, ≥ 2.
-        k_max: Largest number of clusters, ≥ `k_min`.
+        rows: Shape (n, d), prepared: one row per user, in whole units.
+        settings: The algorithm, the range of k, the rule and its limits.
         seed: Same seed, same set of rows: same bits.
         n_init: Starts per k.
-        tolerance: How far below the best silhouette, as a share of it, the chosen one may be.
         start_rows: As in `engine.clusters.kmeans.kmeans`.
+        threads: Threads that may be used.
 
     Raises:
-        DataError: All rows are equal, or fewer of them are distinct than `k_min`.
+        DataError: All rows are equal, fewer of them are distinct than `k_min`, or no cluster was found at all.
     """
-    distinct, counts = distinct_rows(rows)
-    _refuse_too_few(len(rows), len(distinct), k_min)
-    fits: dict[int, KMeansFit] = {}
-    curve = []
-    for k in range(k_min, min(k_max, len(distinct)) + 1):
-        fits[k] = kmeans(distinct, k, seed=seed, weights=counts, n_init=n_init, start_rows=start_rows)
-        curve.append(_point(fits[k], distinct, counts))
-    best = max(point.silhouette for point in curve)
-    k = next(point.k for point in curve if point.silhouette >= best - tolerance * abs(best))
-    return Choice(k, fits[k], tuple(curve))
-
-
-def distinct_rows(rows: Floats) -> tuple[Floats, Floats]:
-    """The distinct rows in lexicographic order, column-major, and how often each occurs (as floats).
-
-    The same bits in any row order, provided that -0.0 and 0.0 were made one, as `Preparation.apply` does.
-    """
-    order = np.lexsort(rows.T[::-1])
-    ordered = np.asfortranarray(rows[order])
-    starts = np.ones(len(rows), dtype=np.bool_)
-    starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    first = np.flatnonzero(starts)
-    counts = np.diff(first, append=len(rows)).astype(np.float64)
-    return np.asfortranarray(ordered[first]), counts
-
-
-def _point(fit: KMeansFit, rows: Floats, counts: Floats) -> CurvePoint:
-    labels, _ = nearest(rows, fit.centroids)
-    quality = assess(rows, labels, counts)
-    return CurvePoint(
-        k=len(fit.centroids),
-        silhouette=quality.silhouette,
-        inertia=fit.inertia,
-        smallest_share=quality.smallest_share,
-        calinski_harabasz=quality.calinski_harabasz,
-        davies_bouldin=quality.davies_bouldin,
-        iterations=fit.iterations,
-        converged=fit.converged,
+    everyone = distinct_rows(rows)
+    finds_k = settings.algorithm in FINDS_ITS_OWN
+    _refuse_too_few(len(rows), len(everyone.rows), 2 if finds_k else settings.k_min)
+    users = readable(everyone, settings, seed)
+    ks = range(settings.k_min, min(settings.k_max, len(users.rows)) + 1)
+    # A sample that an algorithm reads may have fewer distinct rows than all users have.
+    _refuse_too_few(users.users, len(users.rows), 2 if finds_k else settings.k_min)
+    solutions = list(solve(users, ks, settings, seed, n_init=n_init, start_rows=start_rows, threads=threads))
+    qualities = [_quality(users, solution) for solution in solutions]
+    known = {} if finds_k else dict(zip(ks, gaps(users, ks, seed, threads=threads), strict=True))
+    curve = tuple(
+        _point(users, solution, quality, known.get(solution.k, Gap(math.nan, math.nan)))
+        for solution, quality in zip(solutions, qualities, strict=True)
     )
+    k, notes = chosen(curve, settings)
+    place = [point.k for point in curve].index(k)
+    if not finds_k and len(users.rows) < settings.k_max:
+        notes = (*notes, f"more than {len(users.rows)} clusters were not tried: there are no more different users")
+    return Choice(k, solutions[place].fit, curve, users, solutions[place].labels, qualities[place], notes)
+
+
+def _quality(users: Weighted, solution: Solution) -> Quality | None:
+    clusters = len(np.unique(solution.labels[solution.labels >= 0]))
+    return assess(users.rows, solution.labels, users.counts) if clusters > 1 else None
+
+
+def _point(users: Weighted, solution: Solution, quality: Quality | None, gap: Gap) -> CurvePoint:
+    if isinstance(solution.fit, KMeansFit):
+        inertia = solution.fit.inertia
+    else:
+        inertia = quality.within if quality is not None else _within_one(users, solution.labels)
+    return CurvePoint(
+        k=solution.k,
+        silhouette=None if quality is None else quality.silhouette,
+        inertia=inertia,
+        smallest_share=1.0 if quality is None else quality.smallest_share,
+        calinski_harabasz=None if quality is None else quality.calinski_harabasz,
+        davies_bouldin=None if quality is None else quality.davies_bouldin,
+        iterations=solution.iterations,
+        converged=solution.converged,
+        gap=None if math.isnan(gap.gap) else gap.gap,
+        gap_error=None if math.isnan(gap.error) else gap.error,
+        bic=solution.bic,
+    )
+
+
+def _within_one(users: Weighted, labels: Labels) -> float:
+    """The sum of squared distances to the mean of those in the only cluster."""
+    rows, counts = users.rows[labels >= 0], users.counts[labels >= 0]
+    total = 0.0
+    for feature in range(rows.shape[1]):
+        mean = math.fsum((rows[:, feature] * counts).tolist()) / int(counts.sum())
+        total += math.fsum((np.square(rows[:, feature] - mean) * counts).tolist())
+    return total
 
 
 def _refuse_too_few(users: int, distinct: int, k_min: int) -> None:

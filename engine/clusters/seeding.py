@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 
-from engine.clusters.nearest import Floats, Labels, nearest
+from engine.clusters.kernel import nearest
+from engine.clusters.nearest import Floats, Labels
+from engine.clusters.units import Whole
 from engine.errors import DataError
 
 
@@ -19,7 +21,9 @@ def generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=path)))
 
 
-def plus_plus(rows: Floats, k: int, random: np.random.Generator, weights: Floats | None = None) -> Floats:
+def plus_plus(
+    rows: Floats, k: int, random: np.random.Generator, weights: Floats | Whole | None = None, threads: int = 1
+) -> Floats:
     """Different rows, each drawn in proportion to its weight times its squared distance to those drawn before.
 
     Args:
@@ -27,6 +31,7 @@ def plus_plus(rows: Floats, k: int, random: np.random.Generator, weights: Floats
         k: Number of rows to draw.
         random: Source of the draws.
         weights: How many times each row counts, ≥ 0; once when None.
+        threads: Threads that may be used.
 
     Returns:
         Centroids of shape (k, d).
@@ -34,10 +39,10 @@ def plus_plus(rows: Floats, k: int, random: np.random.Generator, weights: Floats
     Raises:
         DataError: There are fewer than k distinct rows.
     """
-    mass = np.ones(len(rows)) if weights is None else weights
+    mass = np.ones(len(rows)) if weights is None else weights.astype(np.float64)
     trials = 2 + int(math.log(k))
     chosen = [int(_draw(mass, random.random(1))[0])]
-    closest = nearest(rows, rows[chosen])[1]
+    closest = nearest(rows, rows[chosen], threads)[1]
     while len(chosen) < k:
         potential = closest * mass
         if not potential.any():
@@ -47,7 +52,7 @@ def plus_plus(rows: Floats, k: int, random: np.random.Generator, weights: Floats
                 hint="Lower clusters.k_min, or give clusters.features that tell users apart.",
             )
         candidates = _draw(potential, random.random(trials)).tolist()
-        options = [np.minimum(closest, nearest(rows, rows[[candidate]])[1]) for candidate in candidates]
+        options = [np.minimum(closest, nearest(rows, rows[[candidate]], threads)[1]) for candidate in candidates]
         best = int(np.argmin([np.add.reduce(option * mass) for option in options]))
         chosen.append(candidates[best])
         closest = options[best]

@@ -1,16 +1,16 @@
 """The loops of `engine.propensity.forest`, in the part of Python that numba compiles.
 
-One compiled program serves every model, for a model is data to it. It is compiled once per installation and kind of
-processor (some seconds) and kept on disk by numba: beside this file, below the user's cache folder where this one is
-read-only, or where NUMBA_CACHE_DIR says.
+One compiled program serves every model, for a model is data to it. `engine.compiled` says where it is kept.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from engine.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,16 +40,7 @@ def load_kernel() -> Callable[..., None]:
     Raises:
         ImportError: There is no numba, or it does not fit this Python or numpy.
     """
-    import numba
-
-    options: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
-    try:
-        compiled = numba.njit(score_rows, cache=True, **options)
-    except RuntimeError:
-        # No folder for the program can be written: every process compiles it again.
-        compiled = numba.njit(score_rows, **options)
-    kernel: Callable[..., None] = compiled
-    return kernel
+    return compiled(score_rows)
 
 
 def kernel_is_loaded() -> bool:

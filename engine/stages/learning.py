@@ -15,9 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.clusters.assign import Clustering
-from engine.clusters.fit import fit_clusters
-from engine.config import Clusters, CustomerValue, Model, Rfm, Target
+from engine.config import CustomerValue, Model, Rfm, Target
 from engine.errors import DataError
 from engine.features.build import MONETARY_MINOR
 from engine.features.spec import FeatureSpec
@@ -28,7 +26,7 @@ from engine.propensity.population import compile_populations
 from engine.propensity.train import TrainedModel
 from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
-from engine.rollups.ranges import KEYS, KeyRange
+from engine.rollups.ranges import KeyRange
 from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import bucket_rows, features_at, target_positions
@@ -205,26 +203,6 @@ class Scales:
 
 
 @dataclass(frozen=True)
-class ClustersTask:
-    """Learn clusters from the users at `as_of`, at most `settings.max_rows` of `users`; ids fall with `order_by`."""
-
-    files: tuple[str, ...]
-    users: int
-    features: tuple[str, ...]
-    order_by: str
-    settings: Clusters
-    seed: int
-
-
-@dataclass(frozen=True)
-class Clustered:
-    """The clustering and the figures of every k."""
-
-    clustering: Clustering
-    curve: tuple[dict[str, float], ...]
-
-
-@dataclass(frozen=True)
 class ValueTask:
     """Fit customer value on the users with a purchase at `as_of`; it needs no anchors."""
 
@@ -240,8 +218,8 @@ class NoValue:
     error: DataError
 
 
-LearnTask = ScalesTask | ClustersTask | ValueTask | TargetTask | DriftTask
-Learnt = Scales | Clustered | ValueModel | NoValue | TrainedModel | Reference
+LearnTask = ScalesTask | ValueTask | TargetTask | DriftTask
+Learnt = Scales | ValueModel | NoValue | TrainedModel | Reference
 
 
 def learn(task: LearnTask) -> Learnt:
@@ -253,8 +231,6 @@ def learn(task: LearnTask) -> Learnt:
     match task:
         case ScalesTask():
             return _learn_scales(task)
-        case ClustersTask():
-            return _learn_clusters(task)
         case ValueTask():
             return _learn_value(task)
         case TargetTask():
@@ -278,21 +254,6 @@ def _learn_scales(task: ScalesTask) -> Scales:
     return Scales(edges, int(points[position]) if points.len() else 1)
 
 
-def _learn_clusters(task: ClustersTask) -> Clustered:
-    frame = (
-        _sample(scan_rows(task.files), task.users, task.settings.max_rows).select("user_id", *task.features).collect()
-    )
-    settings = task.settings
-    fitted = fit_clusters(
-        frame, task.features, k_min=settings.k_min, k_max=settings.k_max, seed=task.seed, order_by=task.order_by
-    )
-    curve = tuple(
-        {"k": point.k, "silhouette": point.silhouette, "inertia": point.inertia, "smallest_share": point.smallest_share}
-        for point in fitted.choice.curve
-    )
-    return Clustered(fitted.clustering, curve)
-
-
 def _learn_value(task: ValueTask) -> ValueModel | NoValue:
     try:
         return fit_value(count_files(task.files, task.currency_digits), task.settings, task.currency_digits)
@@ -300,13 +261,6 @@ def _learn_value(task: ValueTask) -> ValueModel | NoValue:
         if error.code != "value-fit":
             raise
         return NoValue(error)
-
-
-def _sample(frame: pl.LazyFrame, rows: int, limit: int) -> pl.LazyFrame:
-    """About `limit` of `rows` rows, all of a user or none: those whose keys are the smallest."""
-    if rows <= limit:
-        return frame
-    return frame.filter(pl.col("user_key") < pl.lit(KEYS * limit // rows, pl.UInt64))
 
 
 def check_history(targets: Sequence[Target], first_day: int, last_day: int, as_of_day: int) -> None:

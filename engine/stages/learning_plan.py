@@ -23,10 +23,11 @@ from engine.propensity.row_checks import monotone_problems
 from engine.propensity.train import TrainedModel
 from engine.sql_text import read_rule
 from engine.stages.accounts import AccountFiles
-from engine.stages.learning import ClustersTask, LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetUsers, ValueTask
+from engine.stages.cluster_fit import ClusterInput
+from engine.stages.learning import LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetUsers, ValueTask
 from engine.stages.preparation import Prepared
 from engine.stages.propensities import propensity_schema
-from engine.stages.schemas import score_schema
+from engine.stages.schemas import configured_schema
 from engine.stages.target_learning import DriftTask, TargetTask, label_column, population_column
 from engine.suggest import did_you_mean, some_of
 from engine.value.model import check_purchases
@@ -53,6 +54,33 @@ def cluster_order(names: Sequence[str]) -> str:
             if mark in name:
                 return name
     return names[0]
+
+
+def cluster_input(
+    config: Config,
+    spec: FeatureSpec,
+    matrices: Sequence[MatrixRecord],
+    contacts: Mapping[str, pl.DataType],
+    first_id: int,
+) -> ClusterInput:
+    """What the clusters are learnt from.
+
+    Args:
+        config: The configuration.
+        spec: The features.
+        matrices: What the buckets gave.
+        contacts: Name and type of the contact attributes.
+        first_id: The smallest id that no cluster has had.
+    """
+    names = cluster_features(config, spec)
+    return ClusterInput(
+        files=tuple(matrix.current for matrix in matrices),
+        users=sum(matrix.users for matrix in matrices),
+        features=names,
+        order_by=cluster_order(names),
+        categories=categories(config, contacts),
+        first_id=first_id,
+    )
 
 
 def model_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -101,8 +129,7 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
         for name in config.clusters.features
         if name in features and not features[name].is_numeric()
     ]
-    names = (target.name for target in config.targets)
-    scores = score_schema(spec, names, clustered=config.clusters.enabled, valued=config.value is not None)
+    scores = configured_schema(config, spec)
     labels = [label_column(target) for target in config.targets]
     labels += [population_column(target) for target in config.targets if target.population is not None]
     problems += [
@@ -185,7 +212,7 @@ def learn_tasks(
     threads: int,
     incumbent: Path | None = None,
 ) -> list[LearnTask]:
-    """Everything that is learnt side by side: scales, clusters and customer value if wanted, one model per target.
+    """Everything that is learnt side by side: scales, customer value if wanted, one model per target.
 
     Args:
         config: The configuration.
@@ -202,9 +229,6 @@ def learn_tasks(
     current = tuple(matrix.current for matrix in matrices)
     users = sum(matrix.users for matrix in matrices)
     tasks: list[LearnTask] = [ScalesTask(current, spec, config.rfm, config.engagement.full_at)]
-    if config.clusters.enabled:
-        names = cluster_features(config, spec)
-        tasks.append(ClustersTask(current, users, names, cluster_order(names), config.clusters, config.seed))
     if config.value is not None:
         tasks.append(ValueTask(current, config.value, spec.currency_digits))
     features = model_features(config, spec)
@@ -249,7 +273,7 @@ def drift_task(
     models: Sequence[TrainedModel],
     threads: int,
 ) -> DriftTask:
-    """What later runs are compared with: the features of the models, and the scores of those that go into the bundle.
+    """What later runs are compared with: features of models and clusters, and scores of the models of the bundle.
 
     Args:
         config: The configuration.
@@ -259,12 +283,17 @@ def drift_task(
         models: The models of the bundle.
         threads: Threads LightGBM may use.
     """
-    categorical = categories(config, contacts)
+    if config.targets:
+        categorical = categories(config, contacts)
+        # Those of the clusters are among them.
+        numeric = tuple(name for name in model_features(config, spec) if name not in categorical)
+    else:
+        categorical, numeric = (), cluster_features(config, spec)
     return DriftTask(
         files=tuple(matrix.current for matrix in matrices),
         users=sum(matrix.users for matrix in matrices),
         max_rows=config.model.max_rows,
-        numeric=tuple(name for name in model_features(config, spec) if name not in categorical),
+        numeric=numeric,
         categorical=categorical,
         bins=config.drift.bins,
         models=tuple(models),

@@ -7,28 +7,46 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from engine.bundle import Bundle
+from engine.config import Config
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.stages.propensities import propensity_schema
 from engine.value.model import VALUE_SCHEMA
 
 
+def cluster_schema(algorithm: str | None) -> dict[str, pl.DataType]:
+    """Name and type of the columns about clusters; none without clusters.
+
+    Args:
+        algorithm: As in `engine.config.Clusters`: a mixture tells how likely a user is of the cluster, all others how
+            much nearer it is than the next.
+    """
+    if algorithm is None:
+        return {}
+    certainty = "cluster_probability" if algorithm == "mixture" else "cluster_margin"
+    return {
+        "cluster": pl.Int32(),
+        "cluster_distance": pl.Float64(),
+        certainty: pl.Float64(),
+        "cluster_name": pl.String(),
+    }
+
+
 def score_schema(
-    spec: FeatureSpec, targets: Iterable[str], *, clustered: bool, valued: bool = False
+    spec: FeatureSpec, targets: Iterable[str], *, clusters: str | None, valued: bool = False
 ) -> dict[str, pl.DataType]:
     """Name and type of every score column.
 
     Args:
         spec: The features.
         targets: Names of the targets that there is a model for.
-        clustered: Whether there are clusters.
+        clusters: Algorithm of the clusters; None without.
         valued: Whether there is customer value.
     """
     schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
     if spec.purchase is not None:
         schema |= {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8(), "rfm_segment": pl.String()}
-    if clustered:
-        schema |= {"cluster": pl.Int32(), "cluster_distance": pl.Float64()}
+    schema |= cluster_schema(clusters)
     if valued:
         schema |= VALUE_SCHEMA
     for target in targets:
@@ -39,16 +57,26 @@ def score_schema(
 def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
     """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
     names = (model.spec.target.name for model in bundle.models)
-    return score_schema(bundle.spec, names, clustered=bundle.clustering is not None, valued=bundle.value is not None)
+    algorithm = None if bundle.clustering is None else bundle.clustering.algorithm
+    return score_schema(bundle.spec, names, clusters=algorithm, valued=bundle.value is not None)
+
+
+def configured_schema(config: Config, spec: FeatureSpec) -> dict[str, pl.DataType]:
+    """Name and type of every score column that a fit of a configuration leads to."""
+    names = (target.name for target in config.targets)
+    algorithm = config.clusters.algorithm if config.clusters.enabled else None
+    return score_schema(spec, names, clusters=algorithm, valued=config.value is not None)
 
 
 def segment_columns(bundle: Bundle) -> tuple[str, ...]:
     """Columns of the `segments` table beside `user_id` and the partition key: what people read.
 
-    Of a propensity these are the probability, the decile and the class; the percentile stands in `scores`.
+    Of a propensity these are the probability, the decile and the class, of a cluster its id and its name; the rest
+    stands in `scores`.
     """
     rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
-    left_out = {"cluster_distance", *(f"propensity_{model.spec.target.name}_percentile" for model in bundle.models)}
+    left_out = {"cluster_distance", "cluster_margin", "cluster_probability"}
+    left_out |= {f"propensity_{model.spec.target.name}_percentile" for model in bundle.models}
     return (*rfm, *(name for name in bundle_schema(bundle) if name not in left_out))
 
 

@@ -6,7 +6,7 @@ In: parts of the log, the contacts and a bundle. Out: staged Parquet files of ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import polars as pl
 
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
+from engine.clusters.record import with_names
 from engine.config import Segment
 from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR
@@ -51,6 +52,7 @@ class ScoreTask:
             misses a file instead of taking one of another run for it.
         threads: Threads LightGBM may use.
         accounts: The sums of every account as of the day.
+        cluster_names: Id and name of clusters that the configuration names.
     """
 
     bucket: int
@@ -65,6 +67,7 @@ class ScoreTask:
     mark: str
     threads: int
     accounts: AccountFiles = ()
+    cluster_names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class ScoreRecord:
         notes: Why scores took longer than they should.
         infinite: Contact attributes that a model or the clusters read and that are infinite, with the number of users;
             the bucket was not scored then.
+        far: Users who are farther from every cluster than 99 % were at the fit; 0 without clusters.
     """
 
     users: int
@@ -102,6 +106,7 @@ class ScoreRecord:
     drift: Counts | None = None
     notes: tuple[str, ...] = ()
     infinite: dict[str, int] = field(default_factory=dict)
+    far: int = 0
 
 
 def score_bucket(task: ScoreTask) -> ScoreRecord:
@@ -111,6 +116,8 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         IntegrityError: The bundle is damaged, or the features do not fit it.
     """
     bundle = load_bundle(Path(task.bundle))
+    if bundle.clusters is not None:
+        bundle = replace(bundle, clusters=with_names(bundle.clusters, dict(task.cluster_names)))
     spec = bundle.spec
     bucket = load_features(task.shelf, task.keys, task.bucket, spec)
     attributes = tuple(name for name, _ in bundle.contacts)
@@ -157,6 +164,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         },
         drift=None if bundle.drift is None else count(scored, bundle.drift),
         notes=tuple(note for model in bundle.models if (note := load_scorer(model.text, model.spec).note)),
+        far=0 if bundle.clustering is None else int((scored["cluster_distance"] > bundle.clustering.far).sum()),
     )
 
 

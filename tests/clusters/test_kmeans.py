@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,13 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 
-from engine.clusters.kmeans import Block, block_statistics, kmeans, lloyd, merge_statistics, ordered
+from engine.clusters import kernel
+from engine.clusters.blocks import ArrayBlocks, Block, FileBlocks, array_blocks, write_block
+from engine.clusters.kmeans import KMeansFit, kmeans, lloyd, ordered
 from engine.clusters.nearest import nearest
+from engine.clusters.seeding import generator, plus_plus
+from engine.clusters.units import rounded
+from engine.execution.local import LocalExecutor
 
 FOUR = np.array([[0, 0], [0.5, 0], [0.5, 1], [1, 1]], dtype=np.float64)
 THREE_ONE = np.array([3.0, 1.0, 1.0, 3.0])
@@ -16,7 +23,11 @@ THREE_ONE = np.array([3.0, 1.0, 1.0, 3.0])
 
 def blobs(n: int = 600, d: int = 5, k: int = 4, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
-    return random.normal(size=(k, d))[random.integers(k, size=n)] * 6 + random.normal(size=(n, d))
+    return rounded(random.normal(size=(k, d))[random.integers(k, size=n)] * 6 + random.normal(size=(n, d)))
+
+
+def bits(fit: KMeansFit) -> tuple[object, ...]:
+    return fit.centroids.tobytes(), fit.sizes.tolist(), fit.inertia, fit.iterations, fit.converged
 
 
 def inertia_of(rows: np.ndarray, centroids: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -28,7 +39,7 @@ def inertia_of(rows: np.ndarray, centroids: np.ndarray, weights: np.ndarray | No
 
 
 def test_weighted_case_of_scikit_learn() -> None:
-    fit = lloyd([Block(FOUR, THREE_ONE)], FOUR[[0, 3]])
+    fit = lloyd(array_blocks(FOUR, THREE_ONE), FOUR[[0, 3]])
     assert nearest(FOUR, fit.centroids)[0].tolist() == [0, 0, 1, 1]
     assert fit.inertia == pytest.approx(0.375)
     np.testing.assert_allclose(fit.centroids, [[0.125, 0], [0.875, 1]])
@@ -38,7 +49,7 @@ def test_weighted_case_of_scikit_learn() -> None:
 
 
 def test_empty_start_of_scikit_learn() -> None:
-    fit = lloyd([Block(FOUR)], np.array([[0.5, 0.5], [3, 3]]))
+    fit = lloyd(array_blocks(FOUR), np.array([[0.5, 0.5], [3, 3]]))
     assert fit.inertia == pytest.approx(0.25)
     np.testing.assert_allclose(ordered(fit).centroids, [[0.25, 0], [0.75, 1]])
     assert fit.sizes.tolist() == [2, 2]
@@ -46,16 +57,17 @@ def test_empty_start_of_scikit_learn() -> None:
 
 
 def test_iris_as_published() -> None:
-    fit = kmeans(load_iris().data, 3, seed=1, n_init=10)
-    assert fit.inertia == pytest.approx(78.851441426, abs=5e-9)
+    # In millimetres, so that no coordinate is rounded.
+    fit = kmeans(np.rint(load_iris().data * 10), 3, seed=1, n_init=10)
+    assert fit.inertia / 100 == pytest.approx(78.851441426, abs=5e-10)
     assert sorted(fit.sizes.tolist()) == [38, 50, 62]
 
 
 def test_six_points_of_spark() -> None:
-    rows = np.repeat([[0], [0.1], [0.2], [9], [9.1], [9.2]], 3, axis=1)
-    fit = kmeans(rows, 2, seed=1)
-    np.testing.assert_allclose(fit.centroids, [[0.1] * 3, [9.1] * 3], rtol=1e-14)
-    assert fit.inertia == pytest.approx(0.12, rel=1e-12)
+    tenths = np.repeat([[0.0], [1], [2], [90], [91], [92]], 3, axis=1)
+    fit = kmeans(tenths, 2, seed=1)
+    assert (fit.centroids / 10).tolist() == [[0.1] * 3, [9.1] * 3]
+    assert fit.inertia / 100 == 0.12
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -63,7 +75,7 @@ def test_iterations_agree_with_scikit_learn(seed: int) -> None:
     rows = blobs(seed=seed)
     weights = np.random.default_rng(seed).integers(1, 5, len(rows)).astype(np.float64)
     start = rows[:5]
-    ours = lloyd([Block(rows, weights)], start, tol=0, max_iter=300)
+    ours = lloyd(array_blocks(rows, weights), start, tol=0, max_iter=300)
     theirs = KMeans(5, init=start, n_init=1, tol=0, algorithm="lloyd").fit(rows, sample_weight=weights)
     assert ours.iterations == theirs.n_iter_
     np.testing.assert_allclose(ours.centroids, theirs.cluster_centers_, rtol=1e-10)
@@ -72,100 +84,150 @@ def test_iterations_agree_with_scikit_learn(seed: int) -> None:
 
 # ------------------------------------------------------------------------------------------------------ weights, blocks
 
-whole = st.integers(-8, 8).map(float)
+# Quarters are whole units; with thirds the coordinates are rounded in the sums.
+quarters = st.integers(-12, 12).map(lambda value: value / 4)
+thirds = st.integers(-12, 12).map(lambda value: value / 3)
+points = st.one_of(
+    st.lists(st.tuples(some, some, st.integers(1, 3)), min_size=5, max_size=40) for some in (quarters, thirds)
+)
 
 
-@given(st.lists(st.tuples(whole, whole, st.integers(1, 4)), min_size=2, max_size=30), st.integers(1, 5))
-def test_weights_equal_repeated_rows_and_blocks_add_up(points: list[tuple[float, float, int]], cut: int) -> None:
-    rows = np.array([[x, y] for x, y, _ in points])
-    weights = np.array([float(w) for _, _, w in points])
-    repeated = np.repeat(rows, weights.astype(int), axis=0)
-    centroids = np.array([[-3.0, 0.0], [2.0, 2.0], [2.0, -4.0]])
-    together = block_statistics(Block(rows, weights), centroids)
-    split = merge_statistics(
-        block_statistics(Block(rows[part], weights[part]), centroids) for part in (slice(cut), slice(cut, None))
-    )
-    for other in (block_statistics(Block(repeated), centroids), split):
-        assert other.weights.tolist() == together.weights.tolist()
-        assert other.sums.tolist() == together.sums.tolist()
-        assert other.costs.tolist() == together.costs.tolist()
+@given(points, st.lists(st.integers(0, 40), max_size=4), st.randoms(use_true_random=False), st.integers(0, 9))
+def test_no_cut_no_order_and_no_place_of_the_rows_changes_a_bit(
+    folder: Path, points: list[tuple[float, float, int]], cuts: list[int], random: object, far: int
+) -> None:
+    start = np.array([[-1.0, 0.0], [2.0, 0.5], [1.0, -2.0], [float(far), 9.0]])
+    values = np.array(points)
+    repeated = np.repeat(values[:, :2], values[:, 2].astype(int), axis=0)
+    expected = bits(lloyd(array_blocks(repeated), start))
+    assert bits(lloyd(array_blocks(values[:, :2], values[:, 2]), start)) == expected
+
+    order = list(range(len(repeated)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    parts = np.split(repeated[order], sorted(cuts))
+    assert bits(lloyd(ArrayBlocks([Block(part) for part in parts]), start)) == expected
+    files = [write_block(part, folder / f"{number}.npy") for number, part in enumerate(parts)]
+    for threads in (1, 2):
+        assert bits(lloyd(FileBlocks(LocalExecutor(threads=threads), files), start)) == expected
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("blocks")
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_threads_files_and_the_compiled_loops_change_no_bit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, loads: bool
+) -> None:
+    rows = blobs(n=20_000, d=6)
+    start = np.vstack([rows[:5], [[900.0] * 6]])
+    monkeypatch.setattr(kernel, "_SLICE_ROWS", 3000)
+    loops = kernel.compiled_loops()
+    assert loops is not None
+    monkeypatch.setattr(kernel, "_loops_for", lambda *_: loops if loads else None)
+    expected = bits(lloyd(array_blocks(rows), start, max_iter=8))
+    assert bits(lloyd(array_blocks(rows[::-1], threads=2), start, max_iter=8)) == expected
+    files = [write_block(part, folder / f"{number}.npy") for number, part in enumerate(np.split(rows, [7000, 7001]))]
+    assert bits(lloyd(FileBlocks(LocalExecutor(threads=2), files), start, max_iter=8)) == expected
+    monkeypatch.setattr(kernel, "_loops_for", lambda *_: None)
+    assert bits(lloyd(array_blocks(rows), start, max_iter=8)) == expected
 
 
 def test_a_weighted_fit_equals_the_fit_of_repeated_rows() -> None:
-    rows = np.round(blobs(n=200))
+    rows = blobs(n=200)
     weights = np.random.default_rng(2).integers(1, 6, len(rows)).astype(np.float64)
     start = rows[[0, 1, 2, 3]]
-    weighted = lloyd([Block(rows, weights)], start)
-    repeated = lloyd([Block(np.repeat(rows, weights.astype(int), axis=0))], start)
-    assert weighted.centroids.tolist() == repeated.centroids.tolist()
-    assert weighted.sizes.tolist() == repeated.sizes.tolist()
-    assert weighted.inertia == pytest.approx(repeated.inertia, rel=1e-13)
-    assert weighted.iterations == repeated.iterations
+    weighted = lloyd(array_blocks(rows, weights), start)
+    assert bits(weighted) == bits(lloyd(array_blocks(np.repeat(rows, weights.astype(int), axis=0)), start))
+
+
+def test_passes_are_reported() -> None:
+    seen: list[int] = []
+    fit = lloyd(array_blocks(FOUR), FOUR[[0, 3]], on_pass=seen.append)
+    assert seen == list(range(1, fit.iterations + 1))
+
+
+def test_weights_that_are_not_whole_are_refused() -> None:
+    with pytest.raises(ValueError, match="whole numbers"):
+        kmeans(FOUR, 2, seed=1, weights=np.array([1.0, 0.5, 1.0, 1.0]))
+
+
+# ------------------------------------------------------------------------------------------ what dask-ml's k-means does
+
+
+def test_the_first_centre_is_not_always_the_first_row() -> None:
+    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
+    first = {plus_plus(rows, 1, generator(seed))[0, 0] for seed in range(40)}
+    assert first == {0.0, 1.0, 2.0, 3.0}
 
 
 def test_candidates_count_with_their_weight() -> None:
     rows = np.array([[0.0], [1.0], [10.0], [11.0]])
     fit = kmeans(rows, 2, seed=3, weights=np.array([9.0, 1.0, 1.0, 3.0]))
-    np.testing.assert_allclose(fit.centroids, [[0.1], [10.75]])
+    assert fit.centroids.tolist() == [[0.1], [10.75]]
     assert fit.sizes.tolist() == [10, 4]
 
 
-@pytest.mark.parametrize("cuts", [[300], [1, 2], [100, 200, 550], [0, 600]])
-def test_blocks_give_the_same_solution_as_one_array(cuts: list[int]) -> None:
-    rows = blobs()
-    one = lloyd([Block(rows)], rows[:4])
-    many = lloyd([Block(part) for part in np.split(rows, cuts)], rows[:4])
-    np.testing.assert_allclose(many.centroids, one.centroids, rtol=1e-12)
-    assert many.sizes.tolist() == one.sizes.tolist()
-    assert many.iterations == one.iterations
+def test_an_empty_cluster_takes_the_farthest_row_and_not_the_origin() -> None:
+    rows = np.array([[100.0], [101.0], [102.0], [130.0]])
+    fit = lloyd(array_blocks(rows), np.array([[101.0], [1000.0]]))
+    assert fit.centroids.tolist() == [[101.0], [130.0]]
+    assert fit.sizes.tolist() == [3, 1]
 
 
-def test_the_same_blocks_give_the_same_bits_and_may_be_read_only() -> None:
-    parts = np.split(blobs(), [200, 400])
-    for part in parts:
-        part.setflags(write=False)
-    fits = [lloyd([Block(part) for part in parts], parts[0][:4]) for _ in range(2)]
-    assert fits[0].centroids.tobytes() == fits[1].centroids.tobytes()
-    assert fits[0].inertia == fits[1].inertia
+def test_differences_that_cancel_out_have_an_inertia() -> None:
+    rows = np.array([[-1.0, 2.0], [1.0, -2.0], [-3.0, 0.0], [3.0, 0.0]])
+    assert lloyd(array_blocks(rows), np.array([[0.0, 0.0]])).inertia == 5 + 5 + 9 + 9
+
+
+def test_inertia_is_of_squares_where_the_centroids_still_move() -> None:
+    rows = np.array([[0.0], [4.0], [8.0], [50.0], [60.0]])
+    fit = lloyd(array_blocks(rows), np.array([[0.0], [8.0]]), max_iter=1)
+    assert not fit.converged
+    assert fit.centroids.tolist() == [[2.0], [(8 + 50 + 60) / 3]]
+    assert fit.inertia == pytest.approx(inertia_of(rows, fit.centroids), rel=1e-12)
+    assert fit.inertia > 500
 
 
 # ------------------------------------------------------------------------------------------------------- empty clusters
 
 
-def test_an_empty_cluster_takes_the_farthest_row_and_not_the_origin() -> None:
-    rows = np.array([[100.0], [101.0], [102.0], [130.0]])
-    fit = lloyd([Block(rows)], np.array([[101.0], [1000.0]]))
-    assert fit.centroids.tolist() == [[101.0], [130.0]]
-    assert fit.sizes.tolist() == [3, 1]
-
-
 @pytest.mark.parametrize("cuts", [[], [1], [2], [1, 2, 3]])
-def test_of_equally_far_rows_the_first_in_block_order_is_taken(cuts: list[int]) -> None:
+def test_of_equally_far_places_the_lexicographically_first_is_taken(cuts: list[int]) -> None:
     rows = np.array([[0.0], [4.0], [-4.0], [0.0]])
-    fit = lloyd([Block(part) for part in np.split(rows, cuts)], np.array([[0.0], [99.0]]), max_iter=1)
-    assert fit.centroids[1].tolist() == [4.0]
+    blocks = ArrayBlocks([Block(part) for part in np.split(rows, cuts)])
+    fit = lloyd(blocks, np.array([[0.0], [99.0]]), max_iter=1)
+    assert fit.centroids[1].tolist() == [-4.0]
+
+
+def test_empty_clusters_take_different_places_with_all_their_rows() -> None:
+    rows = np.array([[0.0], [1.0], [50.0], [50.0], [40.0], [1.0]])
+    fit = lloyd(array_blocks(rows), np.array([[0.5], [1e3], [1e3]]), max_iter=1)
+    assert fit.centroids.ravel().tolist() == [np.mean([0, 1, 1]).item(), 50, 40]
+    assert fit.sizes.tolist() == [3, 2, 1]
 
 
 def test_several_empty_clusters_take_several_rows() -> None:
     rows = np.array([[0.0], [1.0], [50.0], [80.0]])
-    fit = lloyd([Block(rows)], np.array([[0.5], [1e3], [1e4]]))
+    fit = lloyd(array_blocks(rows), np.array([[0.5], [1e3], [1e4]]))
     assert ordered(fit).centroids.tolist() == [[0.5], [50.0], [80.0]]
 
 
 def test_the_only_row_of_a_cluster_is_not_taken_from_it() -> None:
     rows = np.array([[0.0], [1.0], [3.0], [100.0]])
-    fit = lloyd([Block(rows)], np.array([[0.0], [60.0], [1e6]]), max_iter=1)
+    fit = lloyd(array_blocks(rows), np.array([[0.0], [60.0], [1e6]]), max_iter=1)
     assert fit.centroids.tolist() == [[0.5], [100.0], [3.0]]
 
 
 def test_a_row_without_weight_founds_no_cluster() -> None:
     rows = np.array([[0.0], [1.0], [7.0], [500.0]])
-    fit = lloyd([Block(rows, np.array([1.0, 1.0, 1.0, 0.0]))], np.array([[0.5], [1e6]]))
+    fit = lloyd(array_blocks(rows, np.array([1.0, 1.0, 1.0, 0.0])), np.array([[0.5], [1e6]]))
     assert fit.centroids.tolist() == [[0.5], [7.0]]
 
 
 def test_an_empty_cluster_keeps_its_place_when_every_row_sits_on_a_centroid() -> None:
-    fit = lloyd([Block(np.array([[1.0], [1.0]]))], np.array([[1.0], [5.0]]))
+    fit = lloyd(array_blocks(np.array([[1.0], [1.0]])), np.array([[1.0], [5.0]]))
     assert fit.centroids.tolist() == [[1.0], [5.0]]
     assert fit.sizes.tolist() == [2, 0]
     assert fit.inertia == 0
@@ -175,7 +237,7 @@ def test_an_empty_cluster_keeps_its_place_when_every_row_sits_on_a_centroid() ->
 def test_refilled_clusters_agree_with_scikit_learn(seed: int) -> None:
     rows = blobs(n=80, d=3, seed=seed)
     start = np.vstack([rows[:3], [[1e3] * 3], [[-1e3] * 3]])
-    ours = lloyd([Block(rows)], start, tol=0)
+    ours = lloyd(array_blocks(rows), start, tol=0)
     theirs = KMeans(5, init=start, n_init=1, tol=0, algorithm="lloyd").fit(rows)
     assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-10)
     np.testing.assert_allclose(
@@ -190,8 +252,8 @@ def test_refilled_clusters_agree_with_scikit_learn(seed: int) -> None:
 @pytest.mark.parametrize("tol", [0, 1e-6, 10.0])
 def test_inertia_and_sizes_belong_to_the_centroids_returned(max_iter: int, tol: float) -> None:
     rows = blobs(seed=9)
-    weights = np.random.default_rng(1).random(len(rows)) + 0.1
-    fit = lloyd([Block(rows, weights)], rows[:6], max_iter=max_iter, tol=tol)
+    weights = np.random.default_rng(1).integers(1, 9, len(rows)).astype(np.float64)
+    fit = lloyd(array_blocks(rows, weights), rows[:6], max_iter=max_iter, tol=tol)
     assert fit.inertia == pytest.approx(inertia_of(rows, fit.centroids, weights), rel=1e-12)
     labels, _ = nearest(rows, fit.centroids)
     np.testing.assert_allclose(fit.sizes, np.bincount(labels, weights, 6), rtol=1e-12)
@@ -201,7 +263,7 @@ def test_inertia_and_sizes_belong_to_the_centroids_returned(max_iter: int, tol: 
 
 def test_inertia_never_rises() -> None:
     rows = blobs(seed=4)
-    costs = [lloyd([Block(rows)], rows[:6], max_iter=steps, tol=0).inertia for steps in range(12)]
+    costs = [lloyd(array_blocks(rows), rows[:6], max_iter=steps, tol=0).inertia for steps in range(12)]
     assert costs == sorted(costs, reverse=True)
 
 
@@ -243,7 +305,7 @@ def test_a_row_that_outweighs_all_others_leaves_enough_to_start_from() -> None:
 
 
 def test_clusters_are_ordered_by_key_then_centroid() -> None:
-    fit = lloyd([Block(FOUR)], FOUR[[3, 1, 0]])
+    fit = lloyd(array_blocks(FOUR), FOUR[[3, 1, 0]])
     by_centroid = ordered(fit)
     assert by_centroid.centroids.tolist() == sorted(fit.centroids.tolist())
     by_key = ordered(fit, lambda centroids: -centroids[:, 1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,12 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples, silhouette_score
 
-from engine.clusters.quality import assess, silhouettes
+from engine.clusters.blocks import ArrayBlocks, Block, FileBlocks, array_blocks, write_block
+from engine.clusters.nearest import nearest
+from engine.clusters.quality import assess, assess_blocks, silhouettes
+from engine.clusters.units import rounded
+from engine.clusters.weighted import distinct_rows
+from engine.execution.local import LocalExecutor
 
 # Four squares of ten points each, from scikit-learn's tests.
 SQUARES = np.array(
@@ -106,9 +112,100 @@ def test_clusters_with_one_mean_are_not_compared_like_scikit_learn() -> None:
 
 def test_empty_clusters_are_left_out() -> None:
     rows, labels = case(30, 2, 3, 6)
-    assert assess(rows, labels * 5) == assess(rows, labels)
+    spread, dense = assess(rows, labels * 5), assess(rows, labels)
+    assert replace(spread, clusters=()) == replace(dense, clusters=())
+    assert [each.cluster for each in spread.clusters] == [0, 5, 10]
 
 
 def test_one_cluster_has_no_quality() -> None:
     with pytest.raises(ValueError, match="at least 2 clusters"):
         assess(np.ones((3, 1)), np.zeros(3, dtype=np.intp))
+
+
+# --------------------------------------------------------------------------------------------------------------- blocks
+
+
+def prepared(n: int = 3000, d: int = 4, k: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(k, d)) * 3
+    rows = rounded(np.asfortranarray(centres[random.integers(k, size=n)] + random.normal(size=(n, d))))
+    return rows, centres
+
+
+def cut(rows: np.ndarray, places: list[int]) -> ArrayBlocks:
+    return ArrayBlocks(tuple(Block(np.asfortranarray(part)) for part in np.split(rows, places)))
+
+
+@dataclass(frozen=True)
+class ByFirstFeature:
+    limit: float
+
+    def __call__(self, block: Block) -> np.ndarray:
+        values = block.rows[:, 0]
+        return np.where(np.abs(values) > self.limit, -1, np.where(values > 0, 2, 0))
+
+
+@pytest.mark.parametrize("label", [None, ByFirstFeature(4.0)])
+@pytest.mark.parametrize("places", [[1], [700, 701, 2990], [0, 1500, 1500, 3000]])
+def test_cuts_order_and_threads_change_no_bit(places: list[int], label: ByFirstFeature | None) -> None:
+    rows, centres = prepared()
+    whole = assess_blocks(array_blocks(rows), centres, label)
+    assert assess_blocks(cut(rows, places), centres, label) == whole
+    assert assess_blocks(cut(rows[::-1], places), centres, label) == whole
+    assert assess_blocks(array_blocks(rows, threads=3), centres, label) == whole
+    users = distinct_rows(np.vstack([rows, rows[:900]]))
+    repeated = assess_blocks(array_blocks(np.asfortranarray(np.vstack([rows, rows[:900]]))), centres, label)
+    assert assess_blocks(array_blocks(users.rows, users.counts), centres, label) == repeated
+
+
+def test_files_on_an_executor_give_the_bits_of_memory(tmp_path: Path) -> None:
+    rows, centres = prepared()
+    files = [write_block(part, tmp_path / f"{i}.npy") for i, part in enumerate(np.split(rows, [10, 2000, 2000]))]
+    found = assess_blocks(FileBlocks(LocalExecutor(), files), centres, ByFirstFeature(5.0))
+    assert found == assess_blocks(array_blocks(rows), centres, ByFirstFeature(5.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_over_blocks_agree_with_scikit_learn(seed: int) -> None:
+    rows, centres = prepared(n=900, seed=seed)
+    labels, _ = nearest(rows, centres)
+    quality = assess_blocks(cut(rows, [100, 500]), centres)
+    assert quality.silhouette == pytest.approx(silhouette_score(rows, labels, metric="sqeuclidean"), rel=1e-8)
+    assert quality.calinski_harabasz == pytest.approx(calinski_harabasz_score(rows, labels), rel=1e-8)
+    assert quality.davies_bouldin == pytest.approx(davies_bouldin_score(rows, labels), rel=1e-8)
+    assert quality.smallest_share == np.bincount(labels).min() / 900
+    samples = silhouette_samples(rows, labels, metric="sqeuclidean")
+    for each in quality.clusters:
+        own = rows[labels == each.cluster]
+        assert each.size == len(own)
+        assert each.silhouette == pytest.approx(samples[labels == each.cluster].mean(), rel=1e-8)
+        distances = np.sqrt(((own - own.mean(axis=0)) ** 2).sum(axis=1))
+        assert each.radius == pytest.approx(distances.mean(), rel=1e-8)
+    assert quality.within == pytest.approx(
+        sum(((rows[labels == c] - rows[labels == c].mean(axis=0)) ** 2).sum() for c in range(5)), rel=1e-9
+    )
+
+
+def test_memory_and_blocks_agree_where_a_reference_is_far_from_its_rows_too() -> None:
+    rows, centres = prepared()
+    label = ByFirstFeature(4.0)
+    here = assess(rows, label(Block(rows)))
+    for reference in (centres[:3], np.zeros((3, 4))):
+        found = assess_blocks(array_blocks(rows), reference, label)
+        assert [each.cluster for each in found.clusters] == [each.cluster for each in here.clusters] == [0, 2]
+        for name in ("silhouette", "calinski_harabasz", "davies_bouldin", "smallest_share", "within"):
+            assert getattr(found, name) == pytest.approx(getattr(here, name), rel=1e-8)
+
+
+def test_rows_in_no_cluster_are_left_out() -> None:
+    rows, labels = case(60, 3, 3, 4)
+    inside = labels > 0
+    found, expected = assess(rows, labels - 1), assess(rows[inside], labels[inside] - 1)
+    for name in ("silhouette", "calinski_harabasz", "davies_bouldin", "smallest_share", "within"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-12)
+
+
+def test_blocks_with_one_cluster_have_no_quality() -> None:
+    rows, _ = prepared(n=50)
+    with pytest.raises(ValueError, match="at least 2 clusters"):
+        assess_blocks(array_blocks(rows), np.zeros((1, 4)))

@@ -56,7 +56,7 @@ def test_a_fit_that_is_killed_before_it_promotes_leaves_a_bundle_that_is_never_c
     assert unfinished(tmp_path) == []
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_whenever_a_fit_is_killed_a_whole_promoted_bundle_is_in_use(kills: int, tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     moments = random.Random(seed)

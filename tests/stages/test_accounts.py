@@ -79,6 +79,9 @@ def whole(file: Path) -> tuple[Config, RunRecord, pl.DataFrame]:
     return config, *both(config)
 
 
+@pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])], indirect=True
+)
 def test_buckets_and_executors_do_not_show(
     file: Path, whole: tuple[Config, RunRecord, pl.DataFrame], executor: Executor, tmp_path: Path
 ) -> None:

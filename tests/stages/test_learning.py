@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from engine.bundle import load_bundle
-from engine.config import Clusters, Config, CustomerValue, Model, Rfm, Target
+from engine.config import Config, CustomerValue, Model, Rfm, Target
 from engine.errors import DataError
 from engine.execution.local import LocalExecutor
 from engine.features.registry import FAMILIES
@@ -22,18 +22,16 @@ from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.pipeline import fit_run
 from engine.rollups.bucket import Bucket
-from engine.rollups.ranges import KEYS, key_ranges
+from engine.rollups.ranges import key_ranges
 from engine.stages.features import bucket_rows
 from engine.stages.features import features_at as features_on
 from engine.stages.learning import (
-    ClustersTask,
     MatrixRecord,
     MatrixTask,
     Scales,
     ScalesTask,
     TargetUsers,
     ValueTask,
-    _sample,
     build_matrices,
     check_history,
     learn,
@@ -275,36 +273,6 @@ def test_a_second_attempt_puts_whole_files_in_place_of_the_first_ones(log: list[
         handle.close()
 
 
-def keyed(users: int, anchors: int = 3) -> pl.DataFrame:
-    keys = [KEYS // users * user + user for user in range(users)]
-    return pl.DataFrame(
-        {
-            "user_key": pl.Series(keys * anchors, dtype=pl.UInt64),
-            "anchor": [anchor for anchor in range(anchors) for _ in keys],
-        }
-    )
-
-
-@given(users=st.integers(1, 200), share=st.floats(0.01, 1.5))
-def test_a_sample_takes_all_rows_of_a_user_or_none(users: int, share: float) -> None:
-    frame = keyed(users)
-    limit = max(1, int(frame.height * share))
-    taken = _sample(frame.lazy(), frame.height, limit).collect()
-    if limit >= frame.height:
-        assert_frame_equal(taken, frame)
-    assert set(taken.group_by("user_key").len()["len"]) <= {3}
-    # Keys are spread evenly here, so the sample is as large as asked for but for one user.
-    assert taken.height <= min(limit, frame.height) + 3
-    assert taken.height >= min(limit, frame.height) - 3
-
-
-def test_a_smaller_sample_is_part_of_a_larger_one_and_of_any_order() -> None:
-    frame = keyed(100)
-    large = _sample(frame.lazy(), frame.height, 150).collect()
-    small = _sample(frame.reverse().lazy(), frame.height, 60).collect()
-    assert set(small["user_key"]) < set(large["user_key"]) < set(frame["user_key"])
-
-
 @pytest.mark.parametrize(
     ("horizon", "days", "enough"), [(10, 20, False), (10, 21, True), (1, 2, False), (1, 3, True), (30, 365, True)]
 )
@@ -361,16 +329,12 @@ def test_the_engagement_scale_is_the_99th_percentile_of_active_users_unless_give
     assert learn(task) == Scales(None, expected)
 
 
-def test_files_in_any_order_give_the_same_scales_and_clusters(log: list[Event], tmp_path: Path) -> None:
+def test_files_in_any_order_give_the_same_scales(log: list[Event], tmp_path: Path) -> None:
     found = []
     for buckets, reverse in ((1, False), (8, False), (8, True)):
         records = matrices(log, tmp_path / f"{buckets}{reverse}", buckets=buckets)
         current = tuple(record.current for record in records)[:: -1 if reverse else 1]
-        features = ("tenure_days", "purchase_amount_30d", "days_since_purchase")
-        clusters = ClustersTask(
-            current, 25, features, "purchase_amount_30d", Clusters(k_min=2, k_max=4, max_rows=100), 1
-        )
-        found.append((learn(ScalesTask(current, SPEC, Rfm(recency="rank"), None)), learn(clusters)))
+        found.append(learn(ScalesTask(current, SPEC, Rfm(recency="rank"), None)))
     assert found[0] == found[1] == found[2]
 
 

@@ -14,7 +14,7 @@ from engine.features.catalogue import catalogue
 from engine.features.windows import day_number
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import key_ranges
-from engine.stages.learning import ClustersTask, MatrixRecord, ScalesTask, TargetUsers, ValueTask
+from engine.stages.learning import MatrixRecord, ScalesTask, TargetUsers, ValueTask
 from engine.stages.learning_plan import (
     attribute_warnings,
     categories,
@@ -244,13 +244,12 @@ def test_every_model_gets_the_files_of_its_anchors() -> None:
         model={"train_anchors": 2},
     )
     matrices = [record(bucket, (60, 40, 30, 20, 10)) for bucket in (0, 1)]
-    scales, clusters, soon, late = learn_tasks(config, SPEC, matrices, AS_OF, TEXT, 3, Path("in-use"))
+    scales, soon, late = learn_tasks(config, SPEC, matrices, AS_OF, TEXT, 3, Path("in-use"))
     assert isinstance(scales, ScalesTask)
-    assert isinstance(clusters, ClustersTask)
     assert isinstance(soon, TargetTask)
     assert isinstance(late, TargetTask)
-    assert scales.files == clusters.files == soon.current_files == ("current-0", "current-1")
-    assert clusters.users == soon.users == 14
+    assert scales.files == soon.current_files == ("current-0", "current-1")
+    assert soon.users == 14
     assert soon.train_files == ("30-0", "30-1", "40-0", "40-1")
     assert soon.valid_files == ("20-0", "20-1")
     assert soon.test_files == ("10-0", "10-1")
@@ -290,11 +289,14 @@ def test_drift_is_remembered_of_what_models_learn_from() -> None:
         contacts={"path": "c.parquet", "user_id": "u", "model_columns": ("city", "age")},
         model={"max_rows": 123},
         drift={"bins": 7},
+        targets=({"name": "soon", "event": "purchase", "horizon_days": 10},),
     )
     task = drift_task(config, SPEC, [record(0, ()), record(1, ())], TEXT, (), 2)
     assert (task.files, task.users, task.max_rows, task.bins) == (("current-0", "current-1"), 14, 123, 7)
     assert task.categorical == ("city",)
     assert task.numeric == (*(feature.name for feature in catalogue(SPEC)), "age")
+    without = drift_task(config.model_copy(update={"targets": ()}), SPEC, [record(0, ())], TEXT, (), 2)
+    assert (without.categorical, without.numeric) == ((), cluster_features(config, SPEC))
 
 
 @pytest.mark.parametrize(

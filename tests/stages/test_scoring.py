@@ -12,8 +12,6 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.bundle import Bundle, bundle_files, load_bundle
-from engine.clusters.assign import Clustering
-from engine.clusters.prepare import Preparation
 from engine.errors import DataError, IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.features.catalogue import catalogue
@@ -87,7 +85,7 @@ def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
     scores = bundle_schema(bundle)
     user, key = {"user_id": pl.Int64()}, {"as_of": pl.Date()}
     rfm = {name: features[name] for name in ("rfm_recency_days", "rfm_frequency", "rfm_monetary")}
-    left_out = {"cluster_distance", "propensity_buys_percentile"}
+    left_out = {"cluster_distance", "cluster_margin", "propensity_buys_percentile"}
     in_segments = {name: dtype for name, dtype in scores.items() if name not in left_out}
     expected = {
         "features": {**user, **features, "region": pl.String(), **key},
@@ -105,6 +103,8 @@ def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
         ("rfm_segment", pl.String()),
         ("cluster", pl.Int32()),
         ("cluster_distance", pl.Float64()),
+        ("cluster_margin", pl.Float64()),
+        ("cluster_name", pl.String()),
         ("propensity_buys", pl.Float64()),
         ("propensity_buys_percentile", pl.Int8()),
         ("propensity_buys_decile", pl.Int8()),
@@ -363,10 +363,6 @@ def test_infinite_attributes_that_are_read_are_refused(tmp_path: Path) -> None:
     users = people.rename({"customer": "user_id"})
     assert infinite_attributes(users, bundle) == {"age": USERS // 7 + 4}
     assert infinite_attributes(users, replace(bundle, models=())) == {}
-    assert bundle.clustering is None
-    preparation = Preparation(("height", "tenure_days"), (1.7, 3.0), (0.0, 0.0), (1.0, 1.0))
-    clustered = replace(bundle, models=(), clustering=Clustering(preparation, ((0.0, 0.0),)))
-    assert infinite_attributes(users, clustered) == {"height": users.height}
 
 
 def test_user_ids_of_another_type_are_refused(bundle: Bundle) -> None:
