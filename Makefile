@@ -11,6 +11,9 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 
 # Ray 2.60 has no build for Python 3.15.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
+# Processes of `make test`: one more than two processors keep busy, as tests wait for disks and other processes.
+WORKERS ?= 3
+
 # More options for pytest: make test ARGS="-k rfm"
 ARGS ?=
 
@@ -26,7 +29,7 @@ demo: $(READY) ## Segment the customers of a grocer: real data, tables under dem
 	$(BIN)/tamis demo --out demo-out
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 slow: $(READY) ## Run the tests that take minutes (50 kills of a run)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -88,7 +88,7 @@ name = "warm"
 where = "engagement_score > 60"
 
 [execution]
-rows_per_task = 230
+rows_per_task = 460
 """
 
 SHOP = {"customer": pl.Int64, "order": pl.String, "at": pl.Datetime("us", "UTC"), "total": pl.Float64}

@@ -64,7 +64,7 @@ def test_the_same_bytes_wherever_it_runs(
         sample.file, out=str(tmp_path / "out"), execution__executor=where, execution__cpus_per_task=cpus
     )
     assert len(read_manifest(sample.out / "_manifests" / f"as_of={AS_OF}.json").tables) == len(TABLES)
-    assert len(list(sample.out.glob("features/as_of=*/*.parquet"))) == 8
+    assert len(list(sample.out.glob("features/as_of=*/*.parquet"))) == 4
     if where == "local":
         made = run(config, AS_OF, executor=LocalExecutor(threads=cpus))
     else:
