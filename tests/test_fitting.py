@@ -210,6 +210,9 @@ def test_trials_are_in_the_bundle(tuned: tuple[Path, dict[str, Any]]) -> None:
     assert bundle.drift is not None
 
 
+@pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])], indirect=True
+)
 def test_trials_value_and_drift_give_the_same_bundle_on_any_executor(
     tuned: tuple[Path, dict[str, Any]], executor: Executor, tmp_path: Path
 ) -> None:

@@ -51,6 +51,9 @@ KINDS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])], indirect=True
+)
+@pytest.mark.parametrize(
     "settings",
     [pytest.param(kind, id=name, marks=[] if name == "kmeans" else [pytest.mark.slow]) for name, kind in KINDS.items()],
 )

@@ -36,6 +36,8 @@ from tests.wide_sample import (
 )
 
 LOCAL = LocalExecutor(threads=1)
+# Every family over a log of everything: half a minute, and the families have their own tests.
+pytestmark = pytest.mark.slow
 TABLES = {"features", "scores", "segments", "memberships"}
 WITHOUT_MODELS: dict[str, object] = {"targets": [], "clusters__enabled": False}
 

@@ -206,6 +206,7 @@ def test_rates_that_are_twice_apart_are_warned_of(config: Config, share: float |
     assert any("was predicted on average" in line for line in warnings) is warns
 
 
+@pytest.mark.slow
 def test_more_rows_than_the_limit_are_sampled_and_counted_whole(tmp_path: Path) -> None:
     file = write_sample(tmp_path, users=300)
     config = configuration(file, model__max_rows=100)

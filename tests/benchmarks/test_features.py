@@ -65,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bench")
 
 
+@pytest.mark.slow
 def test_a_tiny_run_agrees_and_writes_its_result(folder: Path, tmp_path: Path) -> None:
     text = bench(SIZE, folder, turns=1, results=tmp_path / "results", growth=2, journey=False, tamis=stand_in(tmp_path))
     result = json.loads((tmp_path / "results" / "features.json").read_text())

@@ -90,6 +90,7 @@ def test_an_exception_that_cannot_travel_still_tells_its_message(once: Attempts)
     assert attempts_of(once) == 1
 
 
+@pytest.mark.slow
 def test_a_task_over_its_time_ends_the_run(ray_session: None) -> None:
     with opened(task_timeout_seconds=1.5, retries=1) as executor:
         with pytest.raises(ResourceError, match="of 3 did not end within") as caught:

@@ -30,7 +30,7 @@ QUICK = (
 )
 NO_DUPLICATES_KNOWN = QUICK.replace('event_id = "order"\n', "").replace('event_id = "message"\n', "")
 # A run takes most of a second, the larger part of it to look at the files: few examples, each of them a whole log.
-FEW = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ messy_rows = st.tuples(
 )
 
 
-@settings(FEW, max_examples=6)
+@settings(FEW, max_examples=4)
 @given(rows=st.lists(messy_rows, max_size=30))
 @example(rows=[(None, None, None, None)])
 @example(rows=[(1, None, datetime(AS_OF.year, AS_OF.month, AS_OF.day, tzinfo=UTC) - timedelta(microseconds=1), 1.0)])

@@ -399,7 +399,7 @@ rows_of_a_source = st.lists(row, max_size=12)
 portions = st.sampled_from([3, 5, 8, 40])
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(rows_of_a_source, rows_of_a_source, portions, portions, st.randoms(use_true_random=False))
 def test_every_row_is_accounted_for_in_any_order_and_portions(
     tmp_path_factory: pytest.TempPathFactory,
