@@ -72,9 +72,14 @@ def load_bundle_parts(bundle: Path) -> BundleParts:
     for folder in sorted((bundle / "targets").iterdir()):
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         targets.append(TargetParts(folder.name, folder / "model.txt", tuple(about["features"])))
-    read: dict[str, Any] = json.loads((bundle / "clusters.json").read_text(encoding="utf-8"))
-    numbers = {name: np.array(read[name], dtype=np.float64) for name in ("fill", "mean", "scale", "centroids")}
-    return BundleParts(tuple(targets), ClusterParts(features=tuple(read["features"]), **numbers))
+    read: dict[str, Any] = json.loads((bundle / "clusters.json").read_text(encoding="utf-8"))["clustering"]
+    prepared = read["preparation"]
+    by_id = [centroid for _, centroid in sorted(zip(read["ids"], read["centroids"], strict=True))]
+    fill, mean, scale, centroids = (
+        np.array(numbers, dtype=np.float64)
+        for numbers in (prepared["fill"], prepared["centre"], prepared["scale"], by_id)
+    )
+    return BundleParts(tuple(targets), ClusterParts(tuple(prepared["features"]), fill, mean, scale, centroids))
 
 
 def matrix(features: pl.DataFrame, names: Sequence[str]) -> Floats:

@@ -45,12 +45,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, features: pl.DataFrame) -> 
     settings = {"objective": "binary", "verbosity": -1, "min_data_in_leaf": 5, "num_threads": 1}
     lightgbm.train(settings, data, 5).save_model(folder / "targets" / "purchase" / "model.txt")
     (folder / "targets" / "purchase" / "model.json").write_text(json.dumps({"features": names}))
-    clusters = {"features": CLUSTER_FEATURES, "transform": "log1p", "fill": [40.0, 0.0, 0.0]}
-    clusters |= {
-        "mean": [3.0, 1.0, 1.0],
-        "scale": [1.0, 0.5, 2.0],
-        "centroids": [[0.7, -1, -0.5], [0, 1, 0], [-1, 1, 1]],
-    }
+    preparation = {"features": CLUSTER_FEATURES, "fill": [40.0, 0.0, 0.0], "centre": [3.0, 1.0, 1.0]}
+    preparation["scale"] = [1.0, 0.5, 2.0]
+    centroids = [[0.7, -1, -0.5], [0, 1, 0], [-1, 1, 1]]
+    turned = {"ids": [2, 0, 1], "centroids": [centroids[2], centroids[0], centroids[1]]}
+    clusters = {"clustering": {"preparation": preparation, **turned}}
     (folder / "clusters.json").write_text(json.dumps(clusters))
     return folder
 

@@ -142,7 +142,7 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 def test_the_compiled_kernel_is_kept_elsewhere_when_its_folder_is_read_only(tmp_path: Path) -> None:
     package = tmp_path / "site" / "engine"
     (package / "propensity").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "propensity/__init__.py"):
+    for name in ("__init__.py", "compiled.py", "errors.py", "propensity/__init__.py"):
         (package / name).write_bytes((ROOT / "engine" / name).read_bytes())
     for name in ("forest.py", "forest_kernel.py", "model_text.py"):
         (package / "propensity" / name).write_bytes((ROOT / "engine" / "propensity" / name).read_bytes())
