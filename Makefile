@@ -11,7 +11,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 
 # Ray 2.60 has no build for Python 3.15.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
-# Processes of `make test`: one more than two processors keep busy, as tests wait for disks and other processes.
+# Processes of the tests: one more than two processors keep busy, as tests wait for disks and other processes.
 WORKERS ?= 3
 
 # More options for pytest: make test ARGS="-k rfm"
@@ -31,8 +31,8 @@ demo: $(READY) ## Segment the customers of a grocer: real data, tables under dem
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-slow: $(READY) ## Run the tests that take minutes (50 kills of a run)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+slow: $(READY) ## Run the tests that take minutes (kills, mutants, histories, the other executor)
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(READY) ## Check formatting, lint and types
 	$(BIN)/ruff format --check .

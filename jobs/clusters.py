@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 clusters_app = typer.Typer(help="Look at the clusters of users that fits have found.")
 
-_BY = 5
-
 BundleName = Annotated[
     str, typer.Option("--bundle", metavar="BUNDLE", help="The id of a bundle, the start of one, or 'current'.")
 ]

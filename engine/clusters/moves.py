@@ -49,17 +49,6 @@ class Moves:
         return self.moved / self.users if self.users else 0.0
 
     @property
-    def left_share(self) -> float:
-        """Share who left, of the users who were in a cluster that persists; 0 when none does.
-
-        A cluster persists when somebody is in the new cluster of its id.
-        """
-        persisting = {new for _, new, _ in self.counts if new != APART}
-        stayed = sum(users for old, new, users in self.counts if old in persisting and old == new)
-        before = sum(users for old, _, users in self.counts if old in persisting)
-        return 1 - stayed / before if before else 0.0
-
-    @property
     def ari(self) -> float:
         """Adjusted Rand index of the two clusterings, 1 when they group alike; users apart are a group of their own.
 

@@ -38,11 +38,6 @@ def squared_distances(rows: Floats, centroids: Floats) -> Floats:
     return total
 
 
-def sum_by_cluster(labels: Labels, values: Floats, k: int) -> Floats:
-    """Sums of the values per cluster, shape (k,), added in row order."""
-    return np.asarray(np.bincount(labels, weights=values, minlength=k), dtype=np.float64)
-
-
 def nearest(rows: Floats, centroids: Floats) -> tuple[Labels, Floats]:
     """The index of the nearest centroid of each row and the squared Euclidean distance to it.
 

@@ -101,21 +101,6 @@ def profiles(sums: ProfileSums, plan: ProfilePlan) -> tuple[Profile, ...]:
     )
 
 
-def compact(profile: Profile, plan: ProfilePlan) -> dict[str, Any]:
-    """What the bundle and the manifest keep of a profile: its size, its value and the features it is made of."""
-    made_of = [figure for figure in profile.figures if figure.name in plan.clustered]
-    return {
-        "cluster": profile.cluster,
-        "users": profile.users,
-        "share": profile.share,
-        "value_minor": profile.value_minor,
-        "value_share": profile.value_share,
-        "mean": {figure.name: figure.mean for figure in made_of},
-        "median": {figure.name: figure.median for figure in made_of},
-        "z_score": {figure.name: figure.z_score for figure in made_of},
-    }
-
-
 def profile_table(found: Sequence[Profile], names: Mapping[int, str], plan: ProfilePlan) -> pl.DataFrame:
     """The table `cluster_profiles`; grain: cluster, feature and level, where `level` is null but for text attributes.
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -9,41 +8,9 @@ import pytest
 
 from engine.clusters import profile_sums
 from engine.clusters.moves import APART
-from engine.clusters.nearest import Labels
-from engine.clusters.profile_sums import ProfilePlan, ProfileSums, count_profiles, merge_profiles
-from engine.clusters.profiles import TABLE, Figure, Profile, compact, profile_table, profiles
-
-PLAN = ProfilePlan(
-    clustered=("orders", "spend"),
-    further=("rate", "constant"),
-    money=frozenset({"spend"}),
-    categories=("country",),
-    value="spend_minor",
-)
-
-
-def users(n: int = 400, seed: int = 0) -> tuple[pl.DataFrame, Labels]:
-    random = np.random.default_rng(seed)
-    minor = random.integers(-500, 2_000_000, n)
-    frame = pl.DataFrame(
-        {
-            "user_key": random.permutation(n).astype(np.uint64),
-            "orders": random.integers(0, 40, n),
-            "spend": minor / 100,
-            "spend_minor": minor,
-            "rate": random.random(n),
-            "constant": np.full(n, 1e9 + 0.1),
-            "country": random.choice(["FR", "DE", "ES"], n),
-        }
-    ).with_columns(
-        pl.when(pl.col("orders") % 5 == 0).then(None).otherwise("rate").alias("rate"),
-        pl.when(pl.col("orders") == 3).then(None).otherwise("country").alias("country"),
-    )
-    return frame, random.integers(-1, 3, n)
-
-
-def sums_of(frame: pl.DataFrame, labels: Labels) -> ProfileSums:
-    return count_profiles(frame, labels, frame["user_key"], PLAN)
+from engine.clusters.profile_sums import ProfilePlan, count_profiles, merge_profiles
+from engine.clusters.profiles import TABLE, Figure, Profile, profile_table, profiles
+from tests.clusters.profile_users import PLAN, sums_of, users
 
 
 def figure(profile: Profile, name: str) -> Figure:
@@ -124,15 +91,6 @@ def test_the_table_has_a_row_per_cluster_feature_and_level() -> None:
     assert row["value"] == int(own.sum()) / 100
     assert row["value_per_user"] == pytest.approx(int(own.sum()) / own.len() / 100)
     assert table.filter(pl.col("level").is_not_null())["feature"].unique().to_list() == ["country"]
-
-
-def test_a_compact_record_of_what_a_cluster_is_made_of() -> None:
-    frame, labels = users()
-    profile = profiles(sums_of(frame, labels), PLAN)[1]
-    record = compact(profile, PLAN)
-    assert json.loads(json.dumps(record)) == record
-    assert list(record["z_score"]) == ["orders", "spend"]
-    assert record["median"]["orders"] == figure(profile, "orders").median
 
 
 def test_no_users_at_all() -> None:
