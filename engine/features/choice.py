@@ -15,7 +15,7 @@ from engine.features.catalogue import shared_names
 from engine.features.registry import FAMILIES, NEEDS, enabled, family_columns
 from engine.features.spec import EventType, FeatureSpec, slug
 from engine.rollups.packed import MAX_TYPES
-from engine.sql_text import read_rule
+from engine.rules.asked import asked_columns
 from engine.suggest import did_you_mean
 
 ROLES: Final = (
@@ -151,11 +151,7 @@ def _families(config: Config, spec: FeatureSpec, attributes: Collection[str]) ->
         )
     columns = family_columns(spec)
     listed = set(attributes) | set(() if config.contacts is None else config.contacts.columns)
-    named = set(config.clusters.features)
-    conditions = [segment.where for segment in config.segments]
-    conditions += [target.population for target in config.targets if target.population is not None]
-    for where in conditions:
-        named |= read_rule(where, columns).columns
+    named = {*config.clusters.features, *asked_columns(config)}
     wanted = {*asked, *(columns[name] for name in named - listed if name in columns)}
     spec = replace(spec, families=tuple(name for name in known if name in wanted))
     empty = [f"  {family.name!r} needs {NEEDS[family.name]}" for family in enabled(spec) if not family.features(spec)]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from engine.segments.rules import CompiledRules, read_condition
+from engine.rules.conditions import Conditions, compile_conditions
+from engine.rules.scope import Scope
 from engine.suggest import some_of
 
 if TYPE_CHECKING:
@@ -16,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def population_problems(targets: Sequence[Target], schema: Mapping[str, pl.DataType]) -> list[str]:
-    """One line per thing that is wrong with a population; empty when all of them can be told from the columns.
+    """A block of lines per thing that is wrong with a population; empty when all can be told from the columns.
 
     Args:
         targets: The targets.
         schema: Features and contact attributes, with their types.
     """
     return [
-        f"  targets.{target.name}.population: {problem}\n      in: {target.population}"
+        f"  targets.{target.name}.population: {problem.removeprefix(': ')}"
         for target in targets
         if target.population is not None
-        for problem in read_condition(target.population, schema)[2]
+        for problem in compile_conditions({"": target.population}, Scope(schema))[1]
     ]
 
 
-def compile_populations(targets: Sequence[Target], schema: Mapping[str, pl.DataType]) -> CompiledRules:
+def compile_populations(targets: Sequence[Target], schema: Mapping[str, pl.DataType]) -> Conditions:
     """The populations of those targets that have one, under the names of the targets.
 
-    `holds` of the result gives one Boolean column per such target: whether a user is in its population. A condition
-    that is NULL does not hold, as in the rules of segments.
+    `holds` of the result gives one Boolean column per such target: whether a user is in its population. Functions of
+    events and segments are not known here: a population is told from the features at each anchor.
 
     Args:
         targets: The targets.
@@ -50,15 +51,5 @@ def compile_populations(targets: Sequence[Target], schema: Mapping[str, pl.DataT
             code="target-population",
             hint=f"A population is a condition over one user's features and attributes: {some_of(sorted(schema))}.",
         )
-    conditions: list[pl.Expr] = []
-    columns: set[str] = set()
-    names = []
-    for target in targets:
-        if target.population is None:
-            continue
-        condition, used, _ = read_condition(target.population, schema)
-        if condition is not None:
-            names.append(target.name)
-            conditions.append(condition)
-            columns |= used
-    return CompiledRules(tuple(names), tuple(conditions), tuple(sorted(columns)), "The population of target")
+    texts = {target.name: target.population for target in targets if target.population is not None}
+    return compile_conditions(texts, Scope(schema))[0]

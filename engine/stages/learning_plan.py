@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
@@ -21,7 +22,7 @@ from engine.propensity.matrix import unusable_columns
 from engine.propensity.population import population_problems
 from engine.propensity.row_checks import monotone_problems
 from engine.propensity.train import TrainedModel
-from engine.sql_text import read_rule
+from engine.rules.read import identifiers
 from engine.stages.accounts import AccountFiles
 from engine.stages.cluster_fit import ClusterInput
 from engine.stages.learning import LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetUsers, ValueTask
@@ -335,5 +336,5 @@ def _identifier_alarms(target: Target, users: Sequence[TargetUsers]) -> tuple[st
 def _population_columns(config: Config, contacts: Collection[str]) -> tuple[str, ...]:
     """The attributes that populations name, in the order of the contacts."""
     conditions = [target.population for target in config.targets if target.population is not None]
-    named = {column for where in conditions for column in read_rule(where, contacts).columns}
-    return tuple(name for name in contacts if name in named)
+    named = {name for where in conditions for name in identifiers(where)}
+    return tuple(name for name in contacts if unicodedata.normalize("NFC", name) in named)

@@ -35,11 +35,12 @@ def test_without_populations_there_is_nothing_to_hold() -> None:
     ("population", "said"),
     [
         ("days_since_bay >= 90", "no column 'days_since_bay' (did you mean 'days_since_buy'?)"),
-        ("days_since_buy + 1", "must be true or false"),
-        ("city > 5", "compares or combines city"),
-        ("days_since_buy >=", "is not a SQL condition"),
+        ("days_since_buy + 1", "is a number; a condition is true or false"),
+        ("event_count('buy') > 1", "events cannot be asked for here"),
+        ("city > 5", "city is text (String), 5 is a number"),
+        ("days_since_buy >=", "something is missing beside >="),
         ("propensity_other > 0.5", "no column 'propensity_other'"),
-        ("", "names no column"),
+        ("", "nothing is asked"),
     ],
 )
 def test_what_is_no_population_is_told_with_its_key(population: str, said: str) -> None:
