@@ -1,7 +1,8 @@
 """Facts of a user's life with the brand: first and last day, pauses, returns, active weeks and months.
 
 An active day has at least one event of any type, as in `active_days`. A pause is the number of days from one active day
-to the next.
+to the next. An action is an event by which a user shows interest: of any type but sends, bounces, opt-outs, spam
+complaints and refunds, and not of a machine.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from engine.features.columns import integer, purposes
+from engine.features.columns import integer, log_types, purposes
 from engine.features.feature import Family, Feature, Reads
 from engine.features.spec import FeatureSpec
 from engine.rollups.packed import pack_user_day, unpack_day, unpack_user
@@ -41,6 +42,18 @@ def _features(spec: FeatureSpec) -> Iterator[Feature]:
     )
     meaning = "1 when the first event is in the window; else 0."
     yield integer(spec, f"new_user_{short}d", "flag", meaning, (), window=short, absent=0)
+    actions = action_types(spec)
+    meaning = "Days from the day of the last action (no send, bounce, opt-out, complaint, refund, nothing of a machine)"
+    meaning = f"{meaning} to as_of; null when there is none."
+    yield integer(spec, "days_since_last_action", "days", meaning, actions)
+    meaning = "Days between the last two days with an action; null with fewer than two."
+    yield integer(spec, "last_action_pause_days", "days", meaning, actions)
+
+
+def action_types(spec: FeatureSpec) -> tuple[str, ...]:
+    """The event types that are actions."""
+    others = {spec.send, spec.bounce, spec.unsubscribe, spec.complaint, spec.refund}
+    return tuple(name for name in log_types(spec) if name not in others)
 
 
 def reads(spec: FeatureSpec) -> Reads:
@@ -52,7 +65,7 @@ def build(rows: pl.DataFrame, as_of_day: int, spec: FeatureSpec) -> pl.DataFrame
     """The facts of every user with a row; `user` and the columns of `features`."""
     short, long = spec.windows[0], spec.windows[-1]
     day, date = pl.col("day"), pl.col("day").cast(pl.Date)
-    days = rows.select(key=pack_user_day()).unique().sort("key").select(unpack_user("key"), unpack_day("key"))
+    days = _days(rows)
     same = (pl.col("user") == pl.col("user").shift(1)).fill_null(value=False)
     days = days.with_columns(
         week=(day + _MONDAY) // 7,
@@ -75,6 +88,10 @@ def build(rows: pl.DataFrame, as_of_day: int, spec: FeatureSpec) -> pl.DataFrame
         weeks=pl.col("new_week").sum(),
         months=pl.col("new_month").sum(),
     )
+    actions = rows.filter(pl.col("type").is_in([spec.code(name) for name in action_types(spec)]))
+    last = _days(actions).with_columns(pause=pl.when(same).then(day - day.shift(1)))
+    last = last.filter((pl.col("user") != pl.col("user").shift(-1)).fill_null(value=True))
+    facts = facts.join(last.select("user", "pause", acted="day"), on="user", how="left")
     return facts.sort("user").select(
         "user",
         pl.col("first").cast(pl.Date).alias("first_seen"),
@@ -85,7 +102,13 @@ def build(rows: pl.DataFrame, as_of_day: int, spec: FeatureSpec) -> pl.DataFrame
         pl.col("weeks").cast(pl.Int64).alias(f"active_weeks_{long}d"),
         pl.col("months").cast(pl.Int64).alias(f"active_months_{long}d"),
         (pl.col("first") >= as_of_day - short).cast(pl.Int64).alias(f"new_user_{short}d"),
+        (as_of_day - pl.col("acted").cast(pl.Int64)).alias("days_since_last_action"),
+        pl.col("pause").cast(pl.Int64).alias("last_action_pause_days"),
     )
+
+
+def _days(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(key=pack_user_day()).unique().sort("key").select(unpack_user("key"), unpack_day("key"))
 
 
 FAMILY = Family("lifecycle", "daily", features, reads, build)

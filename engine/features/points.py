@@ -25,7 +25,7 @@ from engine.stable_math import Floats, log1p
 HALF_YEAR_DAYS: Final = 182
 RATE_POINTS: Final = 5
 PURCHASE_POINTS: Final = 10
-_SCALE: Final = 1_000_000
+DECAY_SCALE: Final = 1_000_000
 
 _DECAYED = "engagement_points_decayed"
 
@@ -111,7 +111,7 @@ def _decayed(rows: pl.DataFrame, users: pl.Series, as_of_day: int, spec: Feature
     )
     total = np.zeros(users.len(), dtype=np.int64)
     total[users.search_sorted(summed["user"]).to_numpy()] = summed["points"].to_numpy()
-    return total / _SCALE
+    return total / DECAY_SCALE
 
 
 def decay_factors(half_life: int) -> Ints:
@@ -119,8 +119,8 @@ def decay_factors(half_life: int) -> Ints:
     with localcontext(prec=40):
         # Decimal powers are rounded alike on every machine; those of floats are not.
         within = [Decimal(2) ** (Decimal(-age) / half_life) for age in range(half_life)]
-        halvings = range(_SCALE.bit_length() + 1)
-        factors = [round(_SCALE * part / 2**times) for times in halvings for part in within]
+        halvings = range(DECAY_SCALE.bit_length() + 1)
+        factors = [round(DECAY_SCALE * part / 2**times) for times in halvings for part in within]
     return np.trim_zeros(np.array(factors, dtype=np.int64), "b")
 
 

@@ -77,9 +77,3 @@ def enabled(spec: FeatureSpec) -> Iterator[Family]:
 def family_columns(spec: FeatureSpec) -> dict[str, str]:
     """Every column that the roles and columns of `spec` allow, with its family, whether it is enabled or not."""
     return {feature.name: family.name for family in FAMILIES for feature in family.features(spec)}
-
-
-def family_of(column: str, spec: FeatureSpec) -> Family | None:
-    """The family that gives a column with the roles and columns of `spec`; None for core columns and unknown ones."""
-    name = family_columns(spec).get(column)
-    return None if name is None else family_named(name)

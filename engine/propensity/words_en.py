@@ -93,6 +93,8 @@ ENGLISH: Final = Words(
             "day[s] since the last return after a long pause|no return after a long pause so far"
         ),
         "new_user": "having come for the first time|not having come for the first time",
+        "days_since_last_action": "day[s] since the last action|no action so far",
+        "last_action_pause_days": "a pause ~of {} before the last action",
         "purchase_gap_mean_days": "a mean gap between purchases ~of {}",
         "purchase_gap_std_days": "a standard deviation of the gaps between purchases ~of {}",
         "purchase_gap_variation": "a variation of the gaps between purchases ~of {#}",

@@ -97,6 +97,8 @@ FRENCH: Final = Words(
             "jour[s] depuis le dernier retour après une longue pause|aucun retour après une longue pause à ce jour"
         ),
         "new_user": "être venu pour la première fois|ne pas être venu pour la première fois",
+        "days_since_last_action": "jour[s] depuis la dernière action|aucune action à ce jour",
+        "last_action_pause_days": "une pause ~de {} avant la dernière action",
         "purchase_gap_mean_days": "un écart moyen entre les achats ~de {}",
         "purchase_gap_std_days": "un écart-type des intervalles entre les achats ~de {}",
         "purchase_gap_variation": "une variation des écarts entre les achats ~de {#}",

@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.errors import IntegrityError
 from engine.rollups.checkpoint import Forward
+from engine.rollups.index import Code
 from engine.rollups.packed import MAX_TYPES
 from engine.rollups.ranges import KeyRange
 
@@ -32,6 +33,7 @@ class Shelf:
         event_types: Those of `codes` (positions) whose single events are wanted.
         end_day: First day that is not used (days since 1970-01-01).
         forward: How totals are brought forward or kept; None where they are made of all rows and not kept.
+        kinds: What each of `codes` stands for.
     """
 
     users: tuple[str, ...]
@@ -42,6 +44,7 @@ class Shelf:
     event_types: tuple[int, ...]
     end_day: int
     forward: Forward | None = None
+    kinds: tuple[Code, ...] = ()
 
 
 @dataclass(frozen=True)

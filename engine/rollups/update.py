@@ -171,6 +171,10 @@ def update(  # noqa: PLR0913 - the one way into the store
         had, codes = {}, tuple(dict.fromkeys(wanted.codes))
         index = replace(index, entries=(), checkpoint=None)
     index = replace(index, codes=codes)
+    told = {item.user_dtype for item in found if item.user_dtype}
+    if told and any(entry.user_dtype not in told for entry in index.entries):
+        # Equal as text, ids of another type have the same keys: the store would go on telling the old ones.
+        index = replace(index, entries=(), users=(), checkpoint=None)
     wanted_codes = tuple(codes.index(code) for code in dict.fromkeys(wanted.codes))
     # What a killed update left behind is not to be taken for the work of this one.
     sweep(store)

@@ -14,6 +14,8 @@ from engine.features.bands import BandTotals, Totals
 from engine.features.build import bands_of, build_features, features_of
 from engine.features.choice import ROLES, feature_spec
 from engine.features.feature import Reads
+from engine.features.measure import Measure
+from engine.features.measures import event_code, measure_columns, measure_wants
 from engine.features.spec import FeatureSpec
 from engine.features.standing import Standing, bring_forward, from_frame, priced_types, standing_of, to_frame
 from engine.rollups.bucket import Bucket, Shelf, load_bucket, load_changes
@@ -29,14 +31,19 @@ from engine.tables.manifest import FileRecord
 _IMPLIED = frozenset({"event_type", "event_time", "time", "day", "user_id"})
 
 
-def wanted_of(spec: FeatureSpec, targets: Sequence[Target]) -> Wanted:
-    """What features and labels need of the log; the codes are those of `spec.types`, then those only targets have."""
+def wanted_of(spec: FeatureSpec, targets: Sequence[Target], measures: Sequence[Measure] = ()) -> Wanted:
+    """What features, labels and measures need of the log.
+
+    The codes are those of `spec.types`, then those that only targets have, then those that only measures have.
+    """
     codes = [Code(kind.name) if kind.of is None else Code(kind.of, kind.where) for kind in spec.types]
     reads = needed(spec).get("events", Reads(frozenset()))
+    more = measure_wants(measures, spec)
+    columns = reads.columns - _IMPLIED if reads.types else frozenset()
     return Wanted(
-        codes=tuple(dict.fromkeys((*codes, *(target_code(target, spec) for target in targets)))),
-        event_types=tuple(sorted(reads.types)),
-        event_columns=tuple(sorted(reads.columns - _IMPLIED)) if reads.types else (),
+        codes=tuple(dict.fromkeys((*codes, *(target_code(target, spec) for target in targets), *more.codes))),
+        event_types=tuple(sorted({*reads.types, *more.event_types})),
+        event_columns=tuple(sorted({*columns, *more.event_columns})),
     )
 
 
@@ -48,10 +55,7 @@ def target_positions(spec: FeatureSpec, targets: Sequence[Target]) -> tuple[int,
 
 def target_code(target: Target, spec: FeatureSpec) -> Code:
     """What is counted for a target: its events, under its condition and that of a derived event type."""
-    kind = spec.types[spec.type_names.index(target.event)]
-    conditions = [condition for condition in (kind.where, target.where) if condition is not None]
-    where = " AND ".join(f"({condition})" for condition in conditions) if len(conditions) > 1 else None
-    return Code(kind.of or kind.name, where or next(iter(conditions), None))
+    return event_code(target.event, target.where, spec)
 
 
 def provisional_wants(config: Config, types: Sequence[str], attributes: Collection[str]) -> Wanted:
@@ -84,7 +88,7 @@ class BucketFeatures:
 
     Attributes:
         users: `user` (number), `user_key`, `user_id`; sorted by id.
-        features: `user`, the columns of the catalogue and, with a purchase type, `rfm_monetary_minor`.
+        features: `user`, the columns of the catalogue, with a purchase type `rfm_monetary_minor`, and the measures.
         kept: Events of these users.
         standing: The table of totals that was kept.
     """
@@ -95,20 +99,30 @@ class BucketFeatures:
     standing: FileRecord | None = None
 
 
-def load_features(shelf: Shelf, keys: KeyRange, number: int, spec: FeatureSpec) -> BucketFeatures:
+def load_features(
+    shelf: Shelf, keys: KeyRange, number: int, spec: FeatureSpec, measures: Sequence[Measure] = ()
+) -> BucketFeatures:
     """The features of one bucket as of `shelf.end_day`, from all rows or from what has changed.
+
+    Args:
+        shelf: Where the rows are; what `wanted_of` names for the measures is among them.
+        keys: The users.
+        number: Number of the bucket.
+        spec: The features.
+        measures: What rules ask beside the features: all rows are read for them.
 
     Raises:
         IntegrityError: As `load_bucket`.
         ResourceError: The disk of the store is full or failing.
     """
     day, forward = shelf.end_day, shelf.forward
-    if forward is None:
+    if forward is None or measures:
         bucket = load_bucket(shelf, keys)
-        rows = bucket_rows(bucket, spec)
-        return BucketFeatures(
-            bucket.users.with_row_index("user"), features_at(rows, day, spec), kept_events(bucket.daily, spec)
-        )
+        table = features_at(bucket_rows(bucket, spec), day, spec)
+        if measures:
+            asked = measure_columns(measures, bucket, day, spec, shelf.kinds)
+            table = table.join(asked, on="user", how="left", maintain_order="left", validate="1:1")
+        return BucketFeatures(bucket.users.with_row_index("user"), table, kept_events(bucket.daily, spec))
     totals: Totals
     if forward.then is None:
         bucket = load_bucket(shelf, keys)

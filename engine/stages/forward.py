@@ -17,10 +17,17 @@ from engine.stages.preparation import Prepared
 from engine.tables.manifest import FileRecord
 
 
-def forward_shelf(prepared: Prepared, spec: FeatureSpec, out: Path) -> Shelf:
-    """The rows of a run, with the totals that it can bring forward; families of features need all rows."""
+def forward_shelf(prepared: Prepared, spec: FeatureSpec, out: Path, *, rows: bool = False) -> Shelf:
+    """The rows of a run, with the totals that it can bring forward; families of features need all rows.
+
+    Args:
+        prepared: The store.
+        spec: The features.
+        out: Output root.
+        rows: Whether something else needs all rows, too; see `engine.features.measures.needs_rows`.
+    """
     shelf = prepared.shelf
-    if spec.families:
+    if spec.families or rows:
         return shelf
     store = store_folder(out)
     terms = terms_of(spec, shelf.codes, len(prepared.buckets))

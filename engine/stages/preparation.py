@@ -158,6 +158,7 @@ def _shelf(index: Index, wanted: Wanted, store: Path, end_day: int) -> Shelf:
         codes=tuple(codes[code] for code in wanted.codes),
         event_types=tuple(sorted(plain[name] for name in wanted.event_types)),
         end_day=end_day,
+        kinds=wanted.codes,
     )
 
 

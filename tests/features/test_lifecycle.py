@@ -10,6 +10,8 @@ from engine.features.lifecycle import FAMILY
 from engine.features.spec import FeatureSpec
 from tests.features.dailies import Daily, Row, built, by_user, full_spec, histories
 
+ACTIONS = {"open", "click", "purchase", "reply", "comment", "share", "visit"}
+
 
 def expected(events: list[Daily], as_of: date, spec: FeatureSpec) -> Row:
     days = sorted({event.day for event in events})
@@ -17,6 +19,7 @@ def expected(events: list[Daily], as_of: date, spec: FeatureSpec) -> Row:
     returns = [day for day, pause in pauses if pause >= spec.reactivated_after_days]
     short, long = (as_of - timedelta(days=window) for window in (spec.windows[0], spec.windows[-1]))
     recent = [day for day in days if day >= long]
+    acted = sorted({event.day for event in events if event.type in ACTIONS})
     return {
         "first_seen": days[0],
         "last_seen": days[-1],
@@ -26,6 +29,8 @@ def expected(events: list[Daily], as_of: date, spec: FeatureSpec) -> Row:
         f"active_weeks_{spec.windows[-1]}d": len({day.isocalendar()[:2] for day in recent}),
         f"active_months_{spec.windows[-1]}d": len({(day.year, day.month) for day in recent}),
         f"new_user_{spec.windows[0]}d": int(days[0] >= short),
+        "days_since_last_action": (as_of - acted[-1]).days if acted else None,
+        "last_action_pause_days": (acted[-1] - acted[-2]).days if len(acted) > 1 else None,
     }
 
 
