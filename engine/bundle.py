@@ -39,7 +39,8 @@ from engine.propensity.drift import Reference
 from engine.propensity.matrix import dtype_name
 from engine.propensity.spec import ModelSpec
 from engine.propensity.train import TrainedModel
-from engine.segments.rfm_maps import SegmentMap
+from engine.segments.rfm_cells import all_codes
+from engine.segments.rfm_maps import SegmentMap, published_table
 from engine.segments.rfm_scores import RfmEdges
 from engine.tables.durable import canonical_json, sha256_of
 from engine.value.model import ValueModel
@@ -72,6 +73,7 @@ class Bundle:
         models: One per target, in the order of the configuration.
         drift: Histograms of the users of the fit; None when none were made.
         value: Customer value; None when it is not wanted.
+        own_map: Code and segment of an RFM map of one's own; empty for a published one.
     """
 
     as_of: date
@@ -86,6 +88,12 @@ class Bundle:
     models: tuple[TrainedModel, ...]
     drift: Reference | None = None
     value: ValueModel | None = None
+    own_map: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def segment_table(self) -> dict[int, str]:
+        """The RFM segment of each code 100 r + 10 f + m."""
+        return dict(self.own_map) if self.segment_map == "own" else published_table(self.segment_map)
 
     @property
     def clustering(self) -> Clustering | None:
@@ -105,6 +113,7 @@ class _Meta(BaseModel):
     user_dtype: Literal["Int64", "String"]
     rfm_edges: dict[str, Any] | None
     segment_map: SegmentMap
+    own_map: tuple[tuple[int, str], ...] = ()
     engagement_full_at: int
     contacts: tuple[tuple[str, str], ...]
     targets: tuple[str, ...]
@@ -135,6 +144,7 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
         "user_dtype": bundle.user_dtype,
         "rfm_edges": None if bundle.rfm_edges is None else json.loads(bundle.rfm_edges.to_json()),
         "segment_map": bundle.segment_map,
+        **({"own_map": [list(cell) for cell in bundle.own_map]} if bundle.own_map else {}),
         "engagement_full_at": bundle.engagement_full_at,
         "contacts": [list(attribute) for attribute in bundle.contacts],
         "targets": [model.spec.target.name for model in bundle.models],
@@ -194,6 +204,7 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
             user_dtype=meta.user_dtype,
             rfm_edges=None if meta.rfm_edges is None else RfmEdges.from_json(json.dumps(meta.rfm_edges)),
             segment_map=meta.segment_map,
+            own_map=meta.own_map,
             engagement_full_at=meta.engagement_full_at,
             contacts=meta.contacts,
             clusters=None if clusters is None else clusters_from_json(clusters),
@@ -240,6 +251,8 @@ def _contradictions(bundle: Bundle, meta: _Meta, folder: Path) -> list[str]:
     if bundle.clustering is not None:
         needed = ((name, None) for name in bundle.clustering.preparation.features)
         problems += [f"clusters.json: {line}" for line in _column_problems(needed, columns)]
+    if bundle.rfm_edges is not None and tuple(bundle.segment_table) != all_codes(bundle.rfm_edges.bins):
+        problems.append(f"bundle.json: the RFM map {bundle.segment_map!r} is not made of the scores of the edges")
     if bundle.value is not None and bundle.spec.purchase is None:
         problems.append("value.json: the bundle's features know no purchase")
     for name, model in zip(meta.targets, bundle.models, strict=True):

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config_segments import RfmCell
 from engine.config_values import Names, Section, Text
+from engine.segments.rfm_cells import cell_problems
 
 
 class Events(Section):
@@ -138,10 +140,17 @@ class Engagement(Section):
 
 
 RfmMethod = Literal["quantile", "rank", "r_rfm"]
+Cut = Annotated[float, Field(ge=-(10**12), le=10**12)]
+
+_MAP_BINS: dict[str, int] = {
+    **dict.fromkeys(("rf_10", "rfm_11", "r_fm_11", "r_rfm"), 5),
+    **dict.fromkeys(("quartile_6", "quartile_names"), 4),
+}
+"""The number of bins that the published maps are made of; a map of one's own takes any."""
 
 
 class Rfm(Section):
-    """Recency, frequency and monetary scores 1–5 and the segment map over them."""
+    """Recency, frequency and monetary scores and the segment map over them."""
 
     recency: RfmMethod = "quantile"
     """`quantile`: type-7 quantile edges, equal values together; `rank`: equal sizes, ties by user id; `r_rfm`: as R."""
@@ -151,5 +160,41 @@ class Rfm(Section):
     """As `recency`, for the money spent."""
     frequency_unit: Literal["orders", "days"] = "orders"
     """Whether frequency counts orders or days with an order."""
-    segment_map: Literal["rf_10", "rfm_11", "r_fm_11", "r_rfm"] = "rf_10"
-    """Which published table turns scores into segment names; the number is how many segments it has."""
+    segment_map: Literal["rf_10", "rfm_11", "r_fm_11", "r_rfm", "quartile_6", "quartile_names", "own"] = "rf_10"
+    """Which table turns scores into segment names: a published one, or `own`, the one in `map`."""
+    bins: int | None = Field(None, ge=2, le=9)
+    """Scores are 1 to so many; what the map needs when not given: 4 for those by quartiles, else 5."""
+    cuts: dict[Literal["recency", "frequency", "monetary"], tuple[Cut, ...]] = Field({})
+    """Cut points of one's own: days, orders, money in major units; ascending, one less than `bins`. A value at a cut
+    point belongs to the lower bin; dimensions that are not given are learnt by their method."""
+    map: tuple[RfmCell, ...] = ()
+    """A map of one's own, for `segment_map = "own"`; cells must not overlap."""
+    others: Text | None = None
+    """Name of what a map of one's own leaves open."""
+
+    @property
+    def bin_count(self) -> int:
+        """Scores are 1 to so many."""
+        return self.bins or _MAP_BINS.get(self.segment_map, 5)
+
+    @model_validator(mode="after")
+    def _fits_the_map(self) -> Self:
+        needed = _MAP_BINS.get(self.segment_map)
+        problems = []
+        if needed is not None and self.bin_count != needed:
+            problems.append(f"segment_map {self.segment_map!r} is made of scores 1 to {needed}, got bins = {self.bins}")
+        if self.segment_map == "own":
+            problems += cell_problems(self.map, self.bin_count, self.others)
+        elif self.map or self.others is not None:
+            problems.append(f"map and others are keys of segment_map = 'own', got segment_map = {self.segment_map!r}")
+        for dimension, cuts in self.cuts.items():
+            if len(cuts) != self.bin_count - 1 or list(cuts) != sorted(set(cuts)):
+                problems.append(
+                    f"cuts.{dimension}: expected {self.bin_count - 1} ascending numbers for {self.bin_count} bins, "
+                    f"got {list(cuts)}"
+                )
+            elif dimension != "monetary" and any(cut != int(cut) or cut < 0 for cut in cuts):
+                problems.append(f"cuts.{dimension}: expected whole numbers of at least 0, got {list(cuts)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

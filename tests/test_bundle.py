@@ -17,8 +17,11 @@ import pytest
 
 from engine.bundle import Bundle, bundle_files, bundle_id, load_bundle
 from engine.bundle_store import check_whole, write_bundle
+from engine.config import Rfm, RfmCell
 from engine.errors import ConfigError, IntegrityError, TamisError
 from engine.propensity.predict import load_scorer, predict
+from engine.segments.rfm_maps import segment_table
+from engine.segments.rfm_scores import BinEdges, RfmEdges
 from tests.bundles import DAY, bundle, full_bundle, model, rows
 from tests.samples import files
 
@@ -52,6 +55,27 @@ def test_what_is_written_is_what_is_read(make: Callable[[], Bundle], tmp_path: P
     assert load_bundle(folder) == original
     assert check_whole(folder) == original
     assert bundle_files(load_bundle(folder)) == {name: data.decode() for name, data in files(folder).items()}
+
+
+def with_own_map(bins: int) -> Bundle:
+    rfm = Rfm(segment_map="own", bins=bins, map=(RfmCell(name="été", r=(1, 1)),), others="hiver")
+    edges = BinEdges("cuts", (1, 20))
+    return bundle(segment_map="own", own_map=tuple(segment_table(rfm).items()), rfm_edges=RfmEdges(edges, edges, edges))
+
+
+def test_an_rfm_map_of_ones_own_is_part_of_the_bundle(tmp_path: Path) -> None:
+    original = with_own_map(3)
+    read = load_bundle(write_bundle(original, tmp_path / "staging", tmp_path / "out"))
+    assert read == original
+    assert len(read.segment_table) == 27
+    assert (read.segment_table[133], read.segment_table[211]) == ("été", "hiver")
+
+
+def test_a_map_of_other_scores_than_the_edges_is_refused(tmp_path: Path) -> None:
+    for number, made in enumerate((with_own_map(4), replace(with_own_map(3), segment_map="rf_10", own_map=()))):
+        with pytest.raises(IntegrityError, match="is not made of the scores of the edges") as caught:
+            load_bundle(write_bundle(made, tmp_path / f"staging{number}", tmp_path / f"out{number}"))
+        assert caught.value.code == "bundle-parts"
 
 
 def test_the_files_of_a_bundle_and_its_name(written: Path) -> None:

@@ -1,22 +1,24 @@
-"""RFM scores 1 to 5: the edges are learned once from all buyers, then every user is scored alone.
+"""RFM scores: the edges between the bins are learned once from all buyers, then every user is scored alone.
 
-All three methods are reduced to integers, so that a score never depends on floating point: an edge is the largest value
+All methods are reduced to integers, so that a score never depends on floating point: an edge is the largest value
 that still belongs to the lower of two neighbouring bins, and a value's bin is 1 plus the number of edges below it.
 
-* `quantile`: type-7 quantiles (Hyndman and Fan 1996) at 20, 40, 60 and 80 %, bins closed on the right, as
-  `pandas.qcut`. Equal values always share a score; where one value fills more than a fifth of the buyers, edges may
-  coincide and the scores between them are not given (frequency 1 in most shops).
+* `quantile`: type-7 quantiles (Hyndman and Fan 1996), of five bins at 20, 40, 60 and 80 %, bins closed on the right, as
+  `pandas.qcut`. Equal values always share a score; where one value fills more than a bin's share of the buyers, edges
+  may coincide and the scores between them are not given (frequency 1 in most shops).
 * `rank`: bins whose sizes differ by at most one, in the order of (value, user id), as
-  `pandas.qcut(values.rank(method="first"), 5)` on customers sorted by id. Equal values may get different scores.
+  `pandas.qcut(values.rank(method="first"), bins)` on customers sorted by id. Equal values may get different scores.
 * `r_rfm`: type-7 quantiles plus one (one major unit of money), bins closed on the left, as the R package rfm 0.3.0.
+* `cuts`: cut points of the configuration; nothing is learned. A value at a cut point belongs to the lower bin.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from decimal import Decimal
+from typing import Final, Literal, TypeVar
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
@@ -27,23 +29,29 @@ from engine.features.build import MONETARY_MINOR
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
-_EDGES = (1, 2, 3, 4)
-_BINS = 5
+_LEAST_EDGES, _MOST_EDGES = 1, 8
+_DIMENSIONS: Final[dict[Literal["recency", "frequency", "monetary"], str]] = {
+    "recency": "recency_days",
+    "frequency": "frequency",
+    "monetary": "monetary_minor",
+}
 
 
 @dataclass(frozen=True)
 class BinEdges:
-    """The four edges between the five bins of one dimension."""
+    """The edges between the bins of one dimension: one less than there are bins."""
 
-    method: RfmMethod
-    upper: tuple[int, int, int, int]
-    """Largest value of each of the four lower bins, ascending; days, orders or minor units."""
+    method: RfmMethod | Literal["cuts"]
+    upper: tuple[int, ...]
+    """Largest value of each bin but the highest, ascending; days, orders or minor units."""
     users: tuple[int | str, ...] = ()
     """`rank` only: the last user, by id, that holds the edge's value and still belongs to the lower bin."""
 
     def __post_init__(self) -> None:
-        if list(self.upper) != sorted(self.upper) or len(self.users) != (4 if self.method == "rank" else 0):
-            message = f"four ascending edges, and four users for method 'rank' alone, got {self}"
+        users = len(self.upper) if self.method == "rank" else 0
+        ascending = list(self.upper) == sorted(self.upper)
+        if not (_LEAST_EDGES <= len(self.upper) <= _MOST_EDGES and ascending and len(self.users) == users):
+            message = f"1 to 8 ascending edges, and as many users for method 'rank' alone, got {self}"
             raise ValueError(message)
 
 
@@ -54,6 +62,16 @@ class RfmEdges:
     recency: BinEdges
     frequency: BinEdges
     monetary: BinEdges
+
+    def __post_init__(self) -> None:
+        if len({len(edges.upper) for edges in (self.recency, self.frequency, self.monetary)}) > 1:
+            message = f"expected recency, frequency and monetary value with equally many edges, got {self}"
+            raise ValueError(message)
+
+    @property
+    def bins(self) -> int:
+        """Scores are 1 to so many."""
+        return len(self.recency.upper) + 1
 
     def to_json(self) -> str:
         """One JSON object; equal edges give equal text."""
@@ -83,32 +101,36 @@ def rfm_columns(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def learn_edges(buyers: pl.DataFrame, rfm: Rfm, currency_digits: int) -> RfmEdges:
-    """The edges that cut all buyers into five bins per dimension.
+    """The edges that cut all buyers into the bins of each dimension.
 
     Args:
         buyers: One row per user, key `user_id`; Int64 `recency_days` (days since the last purchase), `frequency` and
             `monetary_minor` (minor units). Rows without recency have never bought and are left out; the order of rows
             does not matter.
-        rfm: The method of each dimension.
+        rfm: The number of bins, and the method or the cut points of each dimension.
         currency_digits: Decimals of the minor unit: the "plus one" of `r_rfm` is one major unit.
 
     Raises:
-        DataError: Nobody has bought.
+        DataError: Nobody has bought, and not every dimension has cut points.
     """
     buyers = buyers.filter(pl.col("recency_days").is_not_null())
-    if buyers.is_empty():
+    if buyers.is_empty() and len(rfm.cuts) < len(_DIMENSIONS):
         message = "RFM scores are learned from users with a purchase before as_of; there is none."
-        hint = "Check `events.purchase` and the date, or fit at a later date."
+        hint = "Check `events.purchase` and the date, fit at a later date, or give all cut points in `rfm.cuts`."
         raise DataError(message, code="rfm-no-buyers", hint=hint)
-    return RfmEdges(
-        recency=_edges(buyers, "recency_days", rfm.recency, one=1),
-        frequency=_edges(buyers, "frequency", rfm.frequency, one=1),
-        monetary=_edges(buyers, "monetary_minor", rfm.monetary, one=10**currency_digits),
-    )
+    one = {"recency": 1, "frequency": 1, "monetary": 10**currency_digits}
+    edges = {}
+    for dimension, column in _DIMENSIONS.items():
+        cuts = rfm.cuts.get(dimension)
+        if cuts is None:
+            edges[dimension] = _edges(buyers, column, getattr(rfm, dimension), rfm.bin_count, one[dimension])
+        else:
+            edges[dimension] = BinEdges("cuts", tuple(_largest_up_to(cut, one[dimension]) for cut in cuts))
+    return RfmEdges(**edges)
 
 
 def score(frame: Frame, edges: RfmEdges) -> Frame:
-    """`frame` with `r_score`, `f_score` and `m_score`: Int8, 1 to 5; 5 is most recent, most frequent, highest spend.
+    """`frame` with `r_score`, `f_score` and `m_score`: Int8, 1 to `edges.bins`, the most recent, frequent and spending.
 
     Row by row, so any part of the users can be scored alone. Users without a purchase (`recency_days` is null) get
     null in all three.
@@ -127,7 +149,7 @@ def score(frame: Frame, edges: RfmEdges) -> Frame:
         raise IntegrityError(message, code="bundle-user-id-type", hint="Run `tamis fit` on these events.")
     bought = pl.col("recency_days").is_not_null()
     scores = {
-        "r_score": pl.lit(_BINS + 1, pl.Int8) - _bin("recency_days", edges.recency),
+        "r_score": pl.lit(edges.bins + 1, pl.Int8) - _bin("recency_days", edges.recency),
         "f_score": _bin("frequency", edges.frequency),
         "m_score": _bin("monetary_minor", edges.monetary),
     }
@@ -146,39 +168,39 @@ def _bin(column: str, edges: BinEdges) -> pl.Expr:
     return number
 
 
-def _edges(buyers: pl.DataFrame, column: str, method: RfmMethod, *, one: int) -> BinEdges:
+def _largest_up_to(cut: float, one: int) -> int:
+    # The decimal that was written, not the binary number next to it: 0.29 is 29 cents.
+    return math.floor(Decimal(repr(cut)) * one)
+
+
+def _edges(buyers: pl.DataFrame, column: str, method: RfmMethod, bins: int, one: int) -> BinEdges:
     values = buyers[column].sort()
     match method:
         case "rank":
-            return _rank_edges(buyers, column, values)
+            return _rank_edges(buyers, column, values, bins)
         case "quantile":
-            return BinEdges(method, _four(_quantile_fifths(values, k) // _BINS for k in _EDGES))
+            return BinEdges(method, tuple(_quantile_parts(values, k, bins) // bins for k in range(1, bins)))
         case "r_rfm":
             # The largest integer below the quantile plus one; negated twice, // rounds up.
-            plus_one = (_quantile_fifths(values, k) + _BINS * one for k in _EDGES)
-            return BinEdges(method, _four(-(-fifths // _BINS) - 1 for fifths in plus_one))
+            plus_one = (_quantile_parts(values, k, bins) + bins * one for k in range(1, bins))
+            return BinEdges(method, tuple(-(-parts // bins) - 1 for parts in plus_one))
 
 
-def _quantile_fifths(values: pl.Series, k: int) -> int:
-    # Five times the type-7 quantile at k/5 is an integer, so nothing is rounded.
-    position, rest = divmod((len(values) - 1) * k, _BINS)
+def _quantile_parts(values: pl.Series, k: int, bins: int) -> int:
+    # `bins` times the type-7 quantile at k/bins is an integer, so nothing is rounded.
+    position, rest = divmod((len(values) - 1) * k, bins)
     low = int(values[position])
     high = int(values[position + 1]) if rest else low
-    return _BINS * low + rest * (high - low)
+    return bins * low + rest * (high - low)
 
 
-def _rank_edges(buyers: pl.DataFrame, column: str, values: pl.Series) -> BinEdges:
+def _rank_edges(buyers: pl.DataFrame, column: str, values: pl.Series, bins: int) -> BinEdges:
     upper, users = [], []
-    for k in _EDGES:
-        position = (len(values) - 1) * k // _BINS
+    for k in range(1, bins):
+        position = (len(values) - 1) * k // bins
         value = int(values[position])
         first_of_ties = int(values.search_sorted(value, side="left"))
         ties = buyers.filter(pl.col(column) == value)["user_id"].sort()
         upper.append(value)
         users.append(ties[position - first_of_ties])
-    return BinEdges("rank", _four(upper), tuple(users))
-
-
-def _four(edges: Iterable[int]) -> tuple[int, int, int, int]:
-    first, second, third, fourth = edges
-    return first, second, third, fourth
+    return BinEdges("rank", tuple(upper), tuple(users))

@@ -10,14 +10,16 @@ import polars as pl
 import pytest
 
 from engine.config import Rfm
-from engine.segments.rfm_maps import NO_PURCHASE, SegmentMap, segment_names, segment_of, segment_table
+from engine.segments.rfm_cells import NO_PURCHASE
+from engine.segments.rfm_maps import PublishedMap, published_table, segment_names, segment_of, segment_table
 from engine.segments.rfm_scores import RfmEdges, learn_edges, score
 
-CODES = [100 * r + 10 * f + m for r in range(1, 6) for f in range(1, 6) for m in range(1, 6)]
+QUARTILES = ("quartile_6", "quartile_names")
 
 
-def named(scored: pl.DataFrame, segment_map: SegmentMap) -> pl.DataFrame:
-    expr = segment_of(segment_map, pl.col("r_score"), pl.col("f_score"), pl.col("m_score"))
+def named(scored: pl.DataFrame, segment_map: PublishedMap) -> pl.DataFrame:
+    table = published_table(segment_map)
+    expr = segment_of(table, pl.col("r_score"), pl.col("f_score"), pl.col("m_score"))
     return scored.with_columns(expr.alias("rfm_segment"))
 
 
@@ -33,16 +35,19 @@ def published(reference_data: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("segment_map", get_args(SegmentMap))
-def test_every_score_triple_has_a_segment(segment_map: SegmentMap) -> None:
-    table = segment_table(segment_map)
-    assert list(table) == CODES
-    assert segment_names(segment_map) == (*sorted(set(table.values())), NO_PURCHASE)
+@pytest.mark.parametrize("segment_map", get_args(PublishedMap))
+def test_every_score_triple_has_a_segment(segment_map: PublishedMap) -> None:
+    table = published_table(segment_map)
+    scores = range(1, 5 if segment_map in QUARTILES else 6)
+    codes = [100 * r + 10 * f + m for r in scores for f in scores for m in scores]
+    assert list(table) == codes
+    assert segment_table(Rfm(segment_map=segment_map)) == table
+    assert segment_names(table) == (*sorted(set(table.values())), NO_PURCHASE)
     scored = pl.DataFrame(
         {
-            "r_score": [c // 100 for c in CODES],
-            "f_score": [c // 10 % 10 for c in CODES],
-            "m_score": [c % 10 for c in CODES],
+            "r_score": [c // 100 for c in codes],
+            "f_score": [c // 10 % 10 for c in codes],
+            "m_score": [c % 10 for c in codes],
         },
         schema=dict.fromkeys(("r_score", "f_score", "m_score"), pl.Int8),
     )
@@ -51,10 +56,55 @@ def test_every_score_triple_has_a_segment(segment_map: SegmentMap) -> None:
 
 
 @pytest.mark.parametrize(
-    ("segment_map", "count"), [("rf_10", 10), ("rfm_11", 11), ("r_fm_11", 11), ("r_rfm", 10 + len(["Others"]))]
+    ("segment_map", "count"),
+    [
+        ("rf_10", 10),
+        ("rfm_11", 11),
+        ("r_fm_11", 11),
+        ("r_rfm", 10 + len(["Others"])),
+        ("quartile_6", 6 + len(["Others"])),
+        ("quartile_names", 5 + len(["Other"])),
+    ],
 )
-def test_number_of_segments(segment_map: SegmentMap, count: int) -> None:
-    assert len(segment_names(segment_map)) == count + len([NO_PURCHASE])
+def test_number_of_segments(segment_map: PublishedMap, count: int) -> None:
+    assert len(segment_names(published_table(segment_map))) == count + len([NO_PURCHASE])
+
+
+def six(r: int, f: int, m: int) -> str:
+    if r == f == m == 4:
+        return "Champions"
+    if min(r, f, m) >= 3:
+        return "Loyal"
+    if r >= 3 and f == 1 and m <= 2:
+        return "New Customers"
+    if r >= 2 and f <= 2 and m <= 2:
+        return "Regular"
+    if r <= 2 and min(f, m) >= 2:
+        return "At Risk"
+    return "Churned" if r == 1 else "Others"
+
+
+def test_the_six_segments_by_quartiles_equal_conditions_in_order() -> None:
+    for code, name in published_table("quartile_6").items():
+        assert name == six(*map(int, str(code))), code
+
+
+def test_the_names_by_quartiles_are_what_they_promise() -> None:
+    table = published_table("quartile_names")
+    members = {name: {str(code) for code, of in table.items() if of == name} for name in set(table.values())}
+    assert {name: len(codes) for name, codes in members.items()} == {
+        "Premium Customer": 8,
+        "Repeat Customer": 7,
+        "Top Spender": 13,
+        "At Risk Customer": 11,
+        "Inactive Customer": 7,
+        "Other": 18,
+    }
+    assert members["Premium Customer"] == {str(code) for code in table if min(map(int, str(code))) >= 3}
+    # Lowest quartile in two dimensions at least.
+    assert all(code.count("1") >= 2 for code in members["Inactive Customer"])
+    assert all(min(code[1:]) >= "3" or code[1] >= "3" for code in members["Repeat Customer"])
+    assert all(code[2] >= "3" for code in members["Top Spender"])
 
 
 @pytest.mark.parametrize(
@@ -73,19 +123,27 @@ def test_number_of_segments(segment_map: SegmentMap, count: int) -> None:
         ("r_rfm", 554, "Potential Loyalist"),
         ("r_rfm", 333, "Potential Loyalist"),  # the first that fits, before Loyal Customers
         ("r_rfm", 541, "Others"),
+        ("quartile_6", 413, "Others"),  # bought once, lately and for much: not among the new ones
+        ("quartile_6", 412, "New Customers"),
+        ("quartile_6", 441, "Others"),  # bought last week: not churned
+        ("quartile_6", 222, "Regular"),  # the first that fits, before At Risk
+        ("quartile_6", 122, "At Risk"),
+        ("quartile_6", 114, "Churned"),
+        ("quartile_names", 143, "Repeat Customer"),
+        ("quartile_names", 242, "Other"),
     ],
 )
-def test_single_codes(segment_map: SegmentMap, code: int, name: str) -> None:
-    assert segment_table(segment_map)[code] == name
+def test_single_codes(segment_map: PublishedMap, code: int, name: str) -> None:
+    assert published_table(segment_map)[code] == name
 
 
 def test_tables_equal_the_published_ones(maps: dict[str, Any]) -> None:
     patterns = maps["rf_25_regex_10_segments_vbo"]
-    for code, name in segment_table("rf_10").items():
+    for code, name in published_table("rf_10").items():
         assert [n for n, pattern in patterns.items() if re.fullmatch(pattern, str(code)[:2])] == [name]
-    for code, name in segment_table("rfm_11").items():
+    for code, name in published_table("rfm_11").items():
         assert [n for n, codes in maps["rfm_125_code_11_segments"].items() if str(code) in codes] == [name]
-    for code, name in segment_table("r_fm_11").items():
+    for code, name in published_table("r_fm_11").items():
         r, f, m = map(int, str(code))
         cell = f"{r}{int((f + m) / 2 + 0.5)}"
         assert [n for n, cells in maps["r_fm_25_grid_11_segments"].items() if cell in cells] == [name]
@@ -93,7 +151,7 @@ def test_tables_equal_the_published_ones(maps: dict[str, Any]) -> None:
 
 def test_the_table_of_the_r_package(maps: dict[str, Any]) -> None:
     source = maps["r_package_rfm_0.3.0"]
-    table = segment_table("r_rfm")
+    table = published_table("r_rfm")
     assert sorted(str(code) for code, name in table.items() if name == "Others") == source["unmatched_codes"]
     for code, name in table.items():
         fits = [

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from pydantic import ValidationError
 
 from engine.config import Rfm, RfmMethod
 from engine.errors import DataError, IntegrityError
@@ -19,8 +20,10 @@ SCHEMA = {"user_id": pl.Int64, "recency_days": pl.Int64, "frequency": pl.Int64, 
 SCORES = ["r_score", "f_score", "m_score"]
 
 
-def same_method(method: RfmMethod) -> Rfm:
-    return Rfm(recency=method, frequency=method, monetary=method)
+def same_method(method: RfmMethod, bins: int = 5) -> Rfm:
+    published = bins == 5
+    own = {} if published else {"segment_map": "own", "others": "all", "bins": bins}
+    return Rfm.model_validate({"recency": method, "frequency": method, "monetary": method, **own})
 
 
 def frame_of(values: list[int], ids: list[int] | None = None) -> pl.DataFrame:
@@ -29,39 +32,43 @@ def frame_of(values: list[int], ids: list[int] | None = None) -> pl.DataFrame:
     return pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA)
 
 
-def type_7(values: list[int], k: int) -> Fraction:
+def type_7(values: list[int], k: int, bins: int) -> Fraction:
     ordered = sorted(values)
-    at = Fraction((len(ordered) - 1) * k, 5)
+    at = Fraction((len(ordered) - 1) * k, bins)
     low = int(at)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (at - low) * (ordered[high] - ordered[low])
 
 
-def brute_bins(pairs: list[tuple[int, int]], method: RfmMethod, one: int) -> list[int]:
+def brute_bins(pairs: list[tuple[int, int]], method: RfmMethod, one: int, bins: int) -> list[int]:
     values = [value for value, _ in pairs]
+    cuts = range(1, bins)
     match method:
         case "quantile":
-            return [1 + sum(value > type_7(values, k) for k in range(1, 5)) for value in values]
+            return [1 + sum(value > type_7(values, k, bins) for k in cuts) for value in values]
         case "r_rfm":
-            return [1 + sum(value >= type_7(values, k) + one for k in range(1, 5)) for value in values]
+            return [1 + sum(value >= type_7(values, k, bins) + one for k in cuts) for value in values]
         case "rank":
             ranks = {pair: rank for rank, pair in enumerate(sorted(pairs), 1)}
-            edges = [type_7(list(ranks.values()), k) for k in range(1, 5)]
+            edges = [type_7(list(ranks.values()), k, bins) for k in cuts]
             return [1 + sum(ranks[pair] > edge for edge in edges) for pair in pairs]
 
 
 value_lists = st.lists(st.integers(-50, 50) | st.integers(-(2**62), 2**62), min_size=1, max_size=40)
 
 
-@given(values=value_lists, method=st.sampled_from(METHODS), digits=st.integers(0, 3))
+@given(values=value_lists, method=st.sampled_from(METHODS), digits=st.integers(0, 3), bins=st.integers(2, 9))
 @settings(max_examples=80)
-def test_scores_equal_exact_rational_arithmetic(values: list[int], method: RfmMethod, digits: int) -> None:
+def test_scores_equal_exact_rational_arithmetic(values: list[int], method: RfmMethod, digits: int, bins: int) -> None:
     frame = frame_of(values)
-    scored = score(frame, learn_edges(frame, same_method(method), digits))
+    edges = learn_edges(frame, same_method(method, bins), digits)
+    assert edges.bins == bins
+    assert RfmEdges.from_json(edges.to_json()) == edges
+    scored = score(frame, edges)
     pairs = list(zip(values, range(len(values)), strict=True))
-    assert scored["r_score"].to_list() == [6 - number for number in brute_bins(pairs, method, 1)]
-    assert scored["f_score"].to_list() == brute_bins(pairs, method, 1)
-    assert scored["m_score"].to_list() == brute_bins(pairs, method, 10**digits)
+    assert scored["r_score"].to_list() == [bins + 1 - number for number in brute_bins(pairs, method, 1, bins)]
+    assert scored["f_score"].to_list() == brute_bins(pairs, method, 1, bins)
+    assert scored["m_score"].to_list() == brute_bins(pairs, method, 10**digits, bins)
     assert [scored.schema[name] for name in SCORES] == [pl.Int8] * 3
 
 
@@ -86,6 +93,67 @@ def test_the_order_of_rows_and_the_company_of_a_user_do_not_matter(
     whole = score(frame, edges)
     alone = pl.concat([score(frame[[row]].lazy(), edges).collect() for row in range(len(values))])
     assert_frame_equal(alone, whole)
+
+
+CUTS = {"recency": [7, 30, 90], "frequency": [1, 2, 10], "monetary": [-0.01, 0.29, 1234.5]}
+
+
+@pytest.mark.parametrize(
+    ("days", "orders", "cents", "scores"),
+    [
+        (0, 1, -100, (4, 1, 1)),
+        (7, 2, -1, (4, 2, 1)),
+        (8, 3, 0, (3, 3, 2)),
+        (30, 10, 29, (3, 3, 2)),  # 0.29 · 100 is 28.999999999999996 in floating point
+        (31, 11, 30, (2, 4, 3)),
+        (90, 11, 123_450, (2, 4, 3)),
+        (91, 1, 123_451, (1, 1, 4)),
+        (10**9, 10**9, 10**18, (1, 4, 4)),
+    ],
+)
+def test_a_value_at_a_cut_point_belongs_to_the_lower_bin(
+    days: int, orders: int, cents: int, scores: tuple[int, int, int]
+) -> None:
+    rfm = Rfm.model_validate({"bins": 4, "segment_map": "quartile_6", "cuts": CUTS})
+    users = pl.DataFrame([[1], [days], [orders], [cents]], schema=SCHEMA)
+    # Nobody is needed to learn from when all cut points are given.
+    edges = learn_edges(users.clear(), rfm, 2)
+    assert RfmEdges.from_json(edges.to_json()) == edges
+    assert score(users, edges).select(SCORES).rows() == [scores]
+
+
+@pytest.mark.parametrize(("digits", "edge"), [(0, 12), (1, 123), (2, 1234), (3, 12345), (6, 12_345_000)])
+def test_cut_points_of_money_are_in_major_units(digits: int, edge: int) -> None:
+    rfm = Rfm.model_validate({"bins": 2, "segment_map": "own", "others": "all", "cuts": {"monetary": [12.345]}})
+    edges = learn_edges(frame_of([1, 2, 3]), rfm, digits)
+    assert edges.monetary == BinEdges("cuts", (edge,))
+    assert edges.recency == edges.frequency == BinEdges("quantile", (2,))  # learnt by their method
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"cuts": {"recency": [1, 2, 3]}},
+            "cuts.recency: expected 4 ascending numbers for 5 bins, got [1.0",
+        ),
+        ({"cuts": {"recency": [1, 2, 2, 3]}}, "cuts.recency: expected 4 ascending numbers"),
+        ({"cuts": {"monetary": [4, 3, 2, 1]}}, "cuts.monetary: expected 4 ascending numbers"),
+        ({"cuts": {"frequency": [1, 2, 3.5, 4]}}, "cuts.frequency: expected whole numbers of at least 0"),
+        ({"cuts": {"recency": [-1, 2, 3, 4]}}, "cuts.recency: expected whole numbers of at least 0"),
+        ({"bins": 4}, "segment_map 'rf_10' is made of scores 1 to 5, got bins = 4"),
+        ({"bins": 5, "segment_map": "quartile_6"}, "segment_map 'quartile_6' is made of scores 1 to 4, got bins = 5"),
+    ],
+)
+def test_cut_points_and_bins_that_cannot_be(changes: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Rfm.model_validate(changes)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "bins"), [({}, 5), ({"segment_map": "quartile_names"}, 4), ({"bins": 5}, 5)])
+def test_bins_are_what_the_map_needs(changes: dict[str, object], bins: int) -> None:
+    assert Rfm.model_validate(changes).bin_count == bins
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5, 6, 7, 9, 10, 11, 23, 4338])
@@ -144,14 +212,16 @@ QUANTILE = '{"method": "quantile", "upper": [1, 2, 3, 4], "users": []}'
         "{}",
         QUANTILE.replace("quantile", "jenks"),
         QUANTILE.replace("4]", "4.5]"),
-        QUANTILE.replace(", 4", ""),
+        QUANTILE.replace(", 4", ""),  # fewer than in the other dimensions
+        QUANTILE.replace("1, 2, 3, 4", ""),
+        QUANTILE.replace("4", "4, 5, 6, 7, 8, 9"),
         QUANTILE.replace("[1", "[9"),
         QUANTILE.replace("quantile", "rank"),
     ],
 )
 def test_broken_edges_are_refused(recency: str) -> None:
     text = f'{{"recency": {recency}, "frequency": {QUANTILE}, "monetary": {QUANTILE}}}'
-    with pytest.raises(IntegrityError, match="recency") as caught:
+    with pytest.raises(IntegrityError, match=r"edges|recency") as caught:
         RfmEdges.from_json(text)
     assert caught.value.code == "bundle-rfm-edges"
 
