@@ -41,6 +41,7 @@ from engine.stages.maturing import (
 from engine.stages.maturity import check_id_types, check_ids, due_targets, lagging, last_day, matured_warnings
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import Prepared, prepare, types_in_use
+from engine.suggest import did_you_mean, some_of
 from engine.tables.layout import bundles_folder, manifest_path
 from engine.tables.manifest import Manifest, TableRecord, read_manifest
 from engine.tables.verify import verify_table
@@ -95,7 +96,9 @@ def validate_run(
         segments = check_group_columns(by, manifest, out, executor)
         with watch.stage("read"):
             end = as_of + timedelta(days=max(target.horizon_days for target in scored.targets))
-            spec, prepared = _prepare(opened, scored, end, work, executor, progress)
+            spec, prepared = prepare_labels(
+                opened, scored.targets, scored.bundle, end, work=work, executor=executor, progress=progress
+            )
         due, later = due_targets(scored.targets, as_of, last_day(prepared))
         with watch.stage("validate"):
             files = [str(out / record.path) for record in table.records]
@@ -196,7 +199,7 @@ def _published(out: Path, as_of: date) -> tuple[Manifest, TableRecord]:
 
 def _scored(manifest: Manifest, table: TableRecord, config: Config, out: Path) -> _Scored:
     columns = {name for name, dtype in table.schema if dtype == "Float64"}
-    bundle, warnings = _bundle(manifest, out)
+    bundle, warnings = bundle_of(manifest, out)
     specs = {} if bundle is None else {model.spec.target.name: model.spec for model in bundle.models}
     known = {target.name: target for target in config.targets} if bundle is None else {}
     known |= {name: spec.target for name, spec in specs.items()}
@@ -210,7 +213,8 @@ def _scored(manifest: Manifest, table: TableRecord, config: Config, out: Path) -
     return _Scored(targets, bundle, specs, warnings)
 
 
-def _bundle(manifest: Manifest, out: Path) -> tuple[Bundle | None, tuple[str, ...]]:
+def bundle_of(manifest: Manifest, out: Path) -> tuple[Bundle | None, tuple[str, ...]]:
+    """The bundle that a date was scored with, or None and why it is not there."""
     if manifest.bundle is None:
         return None, ("the published tables name no bundle: targets are those of the configuration",)
     try:
@@ -221,11 +225,32 @@ def _bundle(manifest: Manifest, out: Path) -> tuple[Bundle | None, tuple[str, ..
         return None, (f"the bundle {manifest.bundle} {what}: {compared}",)
 
 
-def _prepare(
-    opened: Opened, scored: _Scored, end: date, work: Path, executor: Executor, progress: Progress | None
+def prepare_labels(
+    opened: Opened,
+    targets: tuple[Target, ...],
+    bundle: Bundle | None,
+    end: date,
+    *,
+    work: Path,
+    executor: Executor,
+    progress: Progress | None,
 ) -> tuple[FeatureSpec, Prepared]:
-    """The event types, and the rollups up to the end of the horizon; features play no part."""
-    config, bundle = opened.config.model_copy(update={"targets": scored.targets}), scored.bundle
+    """The event types, and the rollups up to the end of the horizon; features play no part.
+
+    Args:
+        opened: The configuration and its input.
+        targets: Whose labels are wanted.
+        bundle: What scored the date, whose event types count; those of the log when it is gone.
+        end: First day that is not read.
+        work: Work folder of the run.
+        executor: Where the tasks run.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError: The event of a target is none of the event types.
+        DataError: The log cannot be used.
+    """
+    config = opened.config.model_copy(update={"targets": targets})
 
     def prepared(types: tuple[str, ...], wanted: Wanted) -> Prepared:
         return prepare(
@@ -234,20 +259,27 @@ def _prepare(
 
     if bundle is not None:
         spec = replace(bundle.spec, families=(), account=None)
+        _check_events(targets, spec)
         names = tuple(kind.name for kind in spec.types if kind.of is None)
-        found = prepared(names, wanted_of(spec, scored.targets))
-    else:
-        types = types_in_use(config, opened.given, end, executor, progress)
-        wanted = provisional_wants(config, types, opened.contacts)
-        found = prepared(types, replace(wanted, event_types=(), event_columns=()))
-        priced = frozenset(count.event_type for count in found.ingested.types if count.priced)
-        spec = replace(feature_spec(config, found.types, priced, opened.contacts), families=(), account=None)
-    missing = [target for target in scored.targets if target.event not in spec.type_names]
-    if missing:
-        listed = ", ".join(f"{target.event!r} of target {target.name!r}" for target in missing)
-        raise ConfigError(
-            f"the log has no event type {listed}",
-            code="event-type-unknown",
-            hint="Validate with the configuration that scored the date.",
-        )
+        return spec, prepared(names, wanted_of(spec, targets))
+    types = types_in_use(config, opened.given, end, executor, progress)
+    wanted = provisional_wants(config, types, opened.contacts)
+    found = prepared(types, replace(wanted, event_types=(), event_columns=()))
+    priced = frozenset(count.event_type for count in found.ingested.types if count.priced)
+    spec = replace(feature_spec(config, found.types, priced, opened.contacts), families=(), account=None)
+    _check_events(targets, spec)
     return spec, found
+
+
+def _check_events(targets: Sequence[Target], spec: FeatureSpec) -> None:
+    missing = [
+        f"  {target.event!r} of target {target.name!r}{did_you_mean(target.event, spec.type_names)}"
+        for target in targets
+        if target.event not in spec.type_names
+    ]
+    if missing:
+        raise ConfigError(
+            "event types that are not in use\n" + "\n".join(missing),
+            code="event-type-unknown",
+            hint=f"Use the configuration that scored the date. There are {some_of(map(repr, spec.type_names))}.",
+        )
