@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-value lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-segments bench-value lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ bench-features: $(READY) ## Measure the features against DuckDB, Polars and a sc
 
 bench-predict: $(READY) ## Measure the scores of a model against LightGBM (BENCH_ROWS, BENCH_TREES, BENCH_LEAVES, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.predict
+
+bench-segments: $(READY) ## Measure a hundred rules against one DuckDB query (BENCH_USERS, BENCH_TURNS)
+	$(BIN)/python -m benchmarks.segments
 
 bench-value: $(READY) ## Value customers, against one customer at a time (BENCH_CUSTOMERS, BENCH_SAMPLE)
 	$(BIN)/python -m benchmarks.value

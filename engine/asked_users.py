@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from engine.errors import ConfigError
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
-_COLUMN = "user_id"
+_COLUMN: Final = "user_id"
+_SEPARATORS: Final = ",;\t"
 
 
 def asked_users(ids: Sequence[str], file: Path | None) -> tuple[str, ...]:
@@ -19,12 +22,12 @@ def asked_users(ids: Sequence[str], file: Path | None) -> tuple[str, ...]:
 
     Args:
         ids: Ids from the command line.
-        file: A Parquet file with a column `user_id` (or with one column), or a text file with one id per line, UTF-8.
+        file: A file of ids, as `ids_of_file` reads it.
 
     Raises:
         ConfigError: No id, or a file that cannot be used.
     """
-    found = [*ids, *(() if file is None else _read(file))]
+    found = [*ids, *(() if file is None else ids_of_file(file).drop_nulls())]
     known = tuple(dict.fromkeys(stripped for text in found if (stripped := text.strip())))
     if not known:
         raise ConfigError(
@@ -48,21 +51,49 @@ def as_stored(ids: Iterable[str], user_dtype: str) -> dict[str, str | int]:
     return {text: number for text, number in numbers.items() if -(2**63) <= number < 2**63}
 
 
-def _read(file: Path) -> list[str]:
+def ids_of_file(file: Path) -> pl.Series:
+    """The ids in a file as text, a row or line each, in their order; null where a table has none.
+
+    Args:
+        file: A Parquet or CSV file with a column `user_id` (or with one column), or a text file with one id per line.
+            Text is UTF-8; the cells of a CSV file are separated by commas, semicolons or tabs.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
     try:
         if file.suffix.lower() in {".parquet", ".pq"}:
             return _column(file)
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix.lower() == ".csv" and (separator := _separator(file, text)) is not None:
+            return _cells(text, separator)
+        return pl.Series(_COLUMN, text.splitlines(), dtype=pl.String)
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise ConfigError(
             f"cannot read the ids in {file}: {reason}",
             code="users-unreadable",
-            hint=f"Give a Parquet file with a column {_COLUMN!r}, or a text file (UTF-8) with one id per line.",
+            hint=f"Give a Parquet or CSV file with a column {_COLUMN!r}, or a text file (UTF-8) with one id per line.",
         ) from error
 
 
-def _column(file: Path) -> list[str]:
+def _separator(file: Path, text: str) -> str | None:
+    """What stands between the cells of a table with a column of ids; None when each line is an id."""
+    header = text.split("\n", 1)[0].removesuffix("\r")
+    for separator in _SEPARATORS:
+        if _COLUMN in next(csv.reader([header], delimiter=separator), []):
+            return separator
+    if any(separator in header for separator in _SEPARATORS):
+        raise _no_column(file, header)
+    return None
+
+
+def _cells(text: str, separator: str) -> pl.Series:
+    table = pl.read_csv(text.encode(), separator=separator, columns=[_COLUMN], infer_schema=False)
+    return table[_COLUMN]
+
+
+def _column(file: Path) -> pl.Series:
     from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata
 
@@ -75,10 +106,13 @@ def _column(file: Path) -> list[str]:
     name = _COLUMN if _COLUMN in columns else next(iter(columns), "")
     dtype = columns.get(name)
     if dtype is None or (name != _COLUMN and len(columns) > 1) or not (dtype.is_integer() or dtype == pl.String):
-        raise ConfigError(
-            f"{file}: expected a column {_COLUMN!r} of text or whole numbers, got "
-            + (", ".join(f"{column} {kind}" for column, kind in columns.items()) or "no column"),
-            code="users-unreadable",
-            hint=f"Name the column of the ids {_COLUMN!r}.",
-        )
-    return pl.read_parquet(file, columns=[name], glob=False)[name].cast(pl.String).drop_nulls().to_list()
+        raise _no_column(file, ", ".join(f"{column} {kind}" for column, kind in columns.items()) or "no column")
+    return pl.read_parquet(file, columns=[name], glob=False)[name].cast(pl.String).alias(_COLUMN)
+
+
+def _no_column(file: Path, found: str) -> ConfigError:
+    return ConfigError(
+        f"{file}: expected a column {_COLUMN!r} of text or whole numbers, got {found}",
+        code="users-unreadable",
+        hint=f"Name the column of the ids {_COLUMN!r}.",
+    )

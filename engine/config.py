@@ -6,6 +6,7 @@ the disk. Relative paths in the model are already resolved against the folder of
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +14,7 @@ from pydantic_core import InitErrorDetails
 
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
+from engine.config_segments import Experiment, Guards, Kpis, Lifecycle, PointCard, PointRule, RfmCell, Segment
 from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
 from engine.config_values import Section, Text, TimeZone
 from engine.propensity.presets import missing_role, resolve
@@ -32,12 +34,19 @@ __all__ = [
     "Events",
     "Exclude",
     "Execution",
+    "Experiment",
     "Features",
+    "Guards",
     "Identity",
+    "Kpis",
+    "Lifecycle",
     "Machines",
     "Model",
     "Param",
+    "PointCard",
+    "PointRule",
     "Rfm",
+    "RfmCell",
     "RfmMethod",
     "Section",
     "Segment",
@@ -53,17 +62,6 @@ class Checks(Section):
 
     max_reject_share: float = Field(0.01, ge=0, le=1)
     """The run stops when a larger share of a source's rows is rejected."""
-
-
-class Segment(Section):
-    """A named rule; a user's segment is the first rule that holds, in the order of the file."""
-
-    name: str = Field(min_length=1, max_length=200)
-    """The segment's name; any text, percent-encoded in the folder's name."""
-    where: Text
-    """SQL condition over features, scores and contact attributes."""
-    description: str = ""
-    """For people who read the tables."""
 
 
 class Execution(Section):
@@ -130,8 +128,18 @@ class Config(Section):
     """Comparison of each run with the fit."""
     clusters: Clusters = Clusters()
     """Clusters of similar users."""
+    points: tuple[PointCard, ...] = ()
+    """Score cards."""
+    lifecycle: tuple[Lifecycle, ...] = ()
+    """Lifecycle stages by their usual names."""
     segments: tuple[Segment, ...] = ()
-    """Rules, in the order in which they are tried."""
+    """Segments, in the order in which they are tried."""
+    experiments: tuple[Experiment, ...] = ()
+    """Random arms and hold-outs."""
+    guards: Guards = Guards()
+    """What is looked at before a publish."""
+    kpis: Kpis = Kpis()
+    """The window of the key figures."""
     execution: Execution = Execution()
     """Where the work is done."""
 
@@ -142,10 +150,14 @@ class Config(Section):
             ("sources", [source.name for source in self.sources]),
             ("targets", [target.name for target in self.targets]),
             ("segments", [segment.name for segment in self.segments]),
+            ("points", [card.name for card in self.points]),
+            ("experiments", [experiment.name for experiment in self.experiments]),
+            ("lifecycle", [str(lifecycle.preset) for lifecycle in self.lifecycle]),
         ):
             seen: dict[str, str] = {}
             for name in names:
-                other = seen.setdefault(name.casefold(), name)
+                # In NFD "é" is two characters, and a file system may take both for one name.
+                other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
                 if names.count(name) > 1 or other != name:
                     problems.append(
                         f"{label}: two entries named {name!r}" + (f" and {other!r}" if other != name else "")

@@ -25,7 +25,7 @@ from engine.toml_text import KeyPath, dotted, key_lines, split_dotted
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
-_PATH_KEYS = (("out",), ("sources", "*", "path"), ("contacts", "path"), ("identity", "path"))
+_PATH_KEYS = (("out",), ("sources", "*", "path"), ("contacts", "path"), ("identity", "path"), ("segments", "*", "list"))
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WITHOUT_EFFECT_ON_NUMBERS = ("executor", "address", "cpus_per_task", "task_timeout_seconds", "retries")
 

@@ -41,7 +41,12 @@ def _section(title: str, model: type[Section]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         below = _table_of(field)
         if below is None:
-            cells = (f"`{name}`", describe(field.annotation) + _limits(field), _default(field), field.description or "")
+            cells = (
+                f"`{name}`",
+                describe(field.annotation) + _limits(field),
+                _default(field),
+                " ".join((field.description or "").split()),
+            )
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         else:
             key = f"{title.strip('[]')}.{name}" if title else name

@@ -30,6 +30,23 @@ def test_ids_of_a_parquet_file(tmp_path: Path, columns: dict[str, list[object]],
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["user_id\n3\n1\n", 'name;"user_id"\r\n"A;B";3\r\nC;\r\nD;1\r\n', "\ufeffuser_id\tx\n3\t0\n1\t0\n", "3\n1\n"],
+)
+def test_ids_of_a_csv_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text(text, encoding="utf-8")
+    assert asked_users((), file) == ("3", "1")
+
+
+def test_a_csv_file_without_ids_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text("id,name\n1,A\n")
+    with pytest.raises(ConfigError, match="expected a column 'user_id' of text or whole numbers, got id,name"):
+        asked_users((), file)
+
+
+@pytest.mark.parametrize(
     "columns", [{"a": ["x"], "b": ["y"]}, {"user_id": [1.5]}, {"user_id": [True]}], ids=["two", "float", "boolean"]
 )
 def test_a_parquet_file_without_ids_is_refused(tmp_path: Path, columns: dict[str, list[object]]) -> None:

@@ -17,6 +17,8 @@ import polars as pl
 from engine.stable_math import log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.propensity.drift import ColumnReference, Counts, Reference
 
 PSI_SCHEMA: Final = pl.Schema(
@@ -73,13 +75,30 @@ def psi_table(reference: Reference, counts: Counts) -> pl.DataFrame:
     return table.sort("psi", "column", descending=[True, False], nulls_last=True)
 
 
+def stability_index(then: Sequence[int], now: Sequence[int]) -> tuple[float, float] | tuple[None, None]:
+    """The index of two histograms with the same bins, and its `chance`, as `psi_table` explains them.
+
+    Args:
+        then: Rows per bin.
+        now: The same of the rows that are compared with them.
+
+    Returns:
+        Two nulls when there are no rows on one side.
+    """
+    rows_then, rows_now = sum(then), sum(now)
+    if not rows_then or not rows_now:
+        return None, None
+    both = np.array([then, now], dtype=np.float64)
+    used = both[:, both.any(axis=0)]
+    shares_then, shares_now = np.maximum(used, _FLOOR) / np.array([[rows_then], [rows_now]])
+    psi = math.fsum((shares_now - shares_then) * log(shares_now / shares_then))
+    return psi, _chi_square_999(used.shape[1] - 1) * (1 / rows_then + 1 / rows_now)
+
+
 def _compare(
     column: ColumnReference, rows_then: int, bins: tuple[int, ...], nulls: int, rows: int
 ) -> tuple[str | float | None, ...]:
-    psi = chance = None
-    if rows_then and rows:
-        psi, used = _psi((*column.counts, column.nulls), rows_then, (*bins, nulls), rows)
-        chance = _chi_square_999(used - 1) * (1 / rows_then + 1 / rows)
+    psi, chance = stability_index((*column.counts, column.nulls), (*bins, nulls))
     unseen = bins[-1] if column.kind == "categorical" else None
     unseen_then = column.counts[-1] if column.kind == "categorical" else None
     return (
@@ -94,14 +113,6 @@ def _compare(
         _share(unseen_then, rows_then),
         rows,
     )
-
-
-def _psi(then: tuple[int, ...], rows_then: int, now: tuple[int, ...], rows_now: int) -> tuple[float, int]:
-    """The index, and the number of bins that count."""
-    both = np.array([then, now], dtype=np.float64)
-    used = both[:, both.any(axis=0)]
-    shares_then, shares_now = np.maximum(used, _FLOOR) / np.array([[rows_then], [rows_now]])
-    return math.fsum((shares_now - shares_then) * log(shares_now / shares_then)), used.shape[1]
 
 
 def _chi_square_999(freedom: int) -> float:

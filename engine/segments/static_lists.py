@@ -1,0 +1,192 @@
+"""Static lists: users who are in a segment because a file, frozen on a day, says so.
+
+A list is read and checked once, before any work. Its users are members while `frozen_on <= as_of < expires_on`.
+Which of its ids no user has is known when every bucket has told how many of them its users have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from engine.asked_users import as_stored, ids_of_file
+from engine.errors import ConfigError
+from engine.events.keys import user_key
+from engine.rollups.ranges import KeyRange
+from engine.segments.definition import Definition, StaticList
+
+_SHOWN: Final = 5
+_HINT: Final = "Mend the file of each list: every id once, a row or line each, and nothing else."
+
+
+def content_hash(path: str) -> str:
+    """SHA-256 of a list's file, in hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_lists(
+    definitions: Sequence[Definition], user_dtype: str, links: pl.DataFrame | None = None
+) -> dict[str, pl.Series]:
+    """The ids of each list's users, by segment: each once, ascending, in the type of the log's ids.
+
+    Args:
+        definitions: The segments; those without a list are left out.
+        user_dtype: Int64 or String.
+        links: `from_id` and `to_id` of linked ids (`engine.events.identities`): a linked id stands for its user.
+
+    Raises:
+        ConfigError: Files that cannot be read, and ids that are blank, double or of another type; all at once.
+    """
+    lists: dict[str, pl.Series] = {}
+    problems: list[str] = []
+    for definition in definitions:
+        if definition.list is None:
+            continue
+        try:
+            ids, found = _checked(ids_of_file(Path(definition.list.path)), user_dtype, definition.list)
+        except ConfigError as error:
+            ids, found = pl.Series(dtype=pl.Int64), [error.message]
+        problems += [f"  - {definition.name!r}: {problem}" for problem in found]
+        lists[definition.name] = _linked(ids, links) if not found else ids
+    if problems:
+        message = "Lists of users that cannot be used:\n" + "\n".join(problems)
+        raise ConfigError(message, code="segment-list", hint=_HINT)
+    return lists
+
+
+def is_in_force(listed: StaticList, as_of: date) -> bool:
+    """Whether the users of the list are members on the day."""
+    return listed.frozen_on <= as_of and (listed.expires_on is None or as_of < listed.expires_on)
+
+
+def list_notes(definitions: Sequence[Definition], as_of: date) -> tuple[str, ...]:
+    """A line for each list whose users are no members on the day, for it has expired or is not frozen yet."""
+    notes = []
+    for definition in definitions:
+        listed = definition.list
+        if listed is None or is_in_force(listed, as_of):
+            continue
+        why = f"is frozen on {listed.frozen_on} only" if as_of < listed.frozen_on else f"expired on {listed.expires_on}"
+        notes.append(f"segment {definition.name!r} has no members: its list {why}")
+    return tuple(notes)
+
+
+def stage_lists(lists: Mapping[str, pl.Series], file: Path) -> None:
+    """Write all lists to one Parquet file (`user_key`, `segment`, `user_id`), sorted, for the tasks of the buckets."""
+    frames = [
+        pl.DataFrame({"user_id": ids}).select(
+            user_key(pl.col("user_id")).alias("user_key"), pl.lit(name).alias("segment"), "user_id"
+        )
+        for name, ids in lists.items()
+    ]
+    pl.concat(frames).sort("user_key", "segment", "user_id").write_parquet(file)
+
+
+def bucket_lists(file: Path, keys: KeyRange, users: pl.Series) -> dict[str, pl.Series]:
+    """The lists of `stage_lists`, by segment, as far as they can concern the users of a bucket.
+
+    Args:
+        file: What `stage_lists` wrote.
+        keys: The bucket's range.
+        users: Its users' ids: a key may have been changed to keep two users apart.
+    """
+    found = (
+        pl.scan_parquet(file, glob=False, hive_partitioning=False)
+        .filter(keys.contains() | pl.col("user_id").is_in(users.implode()))
+        .select("segment", "user_id")
+        .collect()
+    )
+    parts = found.partition_by("segment", as_dict=True, include_key=False)
+    return {str(name): frame["user_id"].sort() for (name,), frame in sorted(parts.items())}
+
+
+def unknown_ids(
+    definitions: Sequence[Definition], lists: Mapping[str, pl.Series], found: Mapping[str, int], users: pl.LazyFrame
+) -> tuple[str, ...]:
+    """A line for each list with ids that no user has, where they are to be ignored.
+
+    Args:
+        definitions: The segments.
+        lists: What `read_lists` gave.
+        found: By segment, the users whose id is in the list: the sum of `Evaluated.listed` over all buckets.
+        users: `user_id` of all users; read only when ids are missing, to name some.
+
+    Raises:
+        ConfigError: Ids that no user has, in lists that must not have any; all lists at once.
+    """
+    notes: list[str] = []
+    problems: list[str] = []
+    for definition in definitions:
+        listed = definition.list
+        if listed is None or (missing := len(lists[definition.name]) - found.get(definition.name, 0)) == 0:
+            continue
+        text = f"{missing} of {len(lists[definition.name])} ids of its list belong to no user"
+        if listed.refuse_unknown:
+            asked = lists[definition.name].alias("user_id").to_frame().lazy()
+            some = asked.join(users.select("user_id"), on="user_id", how="anti").sort("user_id").head(_SHOWN).collect()
+            names = ", ".join(map(str, some["user_id"])) + (", …" if missing > some.height else "")
+            problems.append(f"  - {definition.name!r}: {text}: {names} ({listed.path})")
+        else:
+            notes.append(f"segment {definition.name!r}: {text}")
+    if problems:
+        raise ConfigError(
+            "Lists name users whom no event before the date has:\n" + "\n".join(problems),
+            code="segment-list-unknown",
+            hint='Take the ids out of the list, or set unknown_ids = "ignore" for its segment.',
+        )
+    return tuple(notes)
+
+
+def _checked(ids: pl.Series, user_dtype: str, listed: StaticList) -> tuple[pl.Series, list[str]]:
+    text = ids.str.strip_chars().fill_null("")
+    unit = "row" if Path(listed.path).suffix.lower() in {".parquet", ".pq", ".csv"} else "line"
+    blank = text == ""
+    problems = []
+    if not ids.len():
+        problems.append("it holds no id")
+    if blank.any():
+        problems.append(f"{_times(blank, 'blank id')}, first in {unit} {_first(blank)}")
+    values = text
+    wrong = pl.zeros(text.len(), dtype=pl.UInt8, eager=True).cast(pl.Boolean)
+    if user_dtype != "String":
+        known = as_stored(text.unique().to_list(), user_dtype)
+        values = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
+        wrong = values.is_null() & ~blank
+    if wrong.any():
+        problems.append(
+            f"{_times(wrong, 'id')} that no user can have, as the log's ids are whole numbers: "
+            f"first {text.filter(wrong)[0]!r} in {unit} {_first(wrong)}"
+        )
+    again = ~values.is_first_distinct() & ~blank & ~wrong
+    if again.any():
+        first = values.filter(again)[0]
+        problems.append(
+            f"{_times(again, 'duplicate')}: first {first!r} in {unit} {_first(again)}, "
+            f"which stands in {unit} {_first(values == first)} already"
+        )
+    return values.sort(), [f"{problem} ({listed.path})" for problem in problems]
+
+
+def _linked(ids: pl.Series, links: pl.DataFrame | None) -> pl.Series:
+    if links is None or links.is_empty():
+        return ids.alias("user_id")
+    users = ids.alias("from_id").to_frame().join(links.select("from_id", "to_id"), on="from_id", how="left")
+    return users.select(pl.coalesce("to_id", "from_id").alias("user_id")).to_series().unique().sort()
+
+
+def _first(where: pl.Series) -> int:
+    return int(where.arg_true()[0]) + 1
+
+
+def _times(where: pl.Series, what: str) -> str:
+    return f"{(count := int(where.sum()))} {what}{'' if count == 1 else 's'}"
