@@ -87,8 +87,8 @@ def _give_back_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 20)
 
 
-def parse_day(text: str) -> date:
-    """The day in `YYYY-MM-DD`.
+def parse_day(text: str, option: str = "--as-of") -> date:
+    """The day in `YYYY-MM-DD`; `option` is the name of what was given, for the message.
 
     Raises:
         ConfigError: Anything else.
@@ -97,7 +97,7 @@ def parse_day(text: str) -> date:
     if day is not None:
         return day
     raise ConfigError(
-        f"--as-of expects a day such as 2026-01-31 (YYYY-MM-DD), got {text!r}",
+        f"{option} expects a day such as 2026-01-31 (YYYY-MM-DD), got {text!r}",
         code="as-of-invalid",
         hint="The day is always given, never today's: the same command must give the same tables tomorrow.",
     )

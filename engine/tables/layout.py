@@ -1,7 +1,7 @@
 """Where everything lies under an output root.
 
     <out>/segments/as_of=YYYY-MM-DD/segment=<name>/part-*.parquet
-    <out>/{features,scores,memberships,rejects,drift}/as_of=YYYY-MM-DD/part-*.parquet
+    <out>/{features,scores,points,memberships,…}/as_of=YYYY-MM-DD/part-*.parquet
     <out>/_manifests/as_of=YYYY-MM-DD.json
     <out>/_bundles/
     <out>/_work/<run>/<table>/as_of=YYYY-MM-DD/…      staging: the same file system, never inside a table
@@ -19,7 +19,20 @@ from urllib.parse import unquote
 
 from engine.errors import ConfigError
 
-TABLES = ("rejects", "drift", "features", "scores", "memberships", "segments")
+TABLES = (
+    "rejects",
+    "drift",
+    "features",
+    "scores",
+    "points",
+    "segment_definitions",
+    "segment_kpis",
+    "segment_composition",
+    "membership_history",
+    "membership_changes",
+    "memberships",
+    "segments",
+)
 """The published tables in the order in which they are switched: the one that people read comes last."""
 
 LONGEST_NAME = 255

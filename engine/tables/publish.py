@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -66,19 +67,25 @@ def publish(staging: Path, out: Path, manifest: Manifest, *, deep: bool = False)
         ConfigError: The output folder cannot be written to.
         ResourceError: The disk is full or failing. After step 2 the next `recover` completes the publish.
     """
-    if staging != work_folder(out, manifest.run_id):
-        message = f"staging must be {work_folder(out, manifest.run_id)}, got {staging}"
-        raise ValueError(message)
-    # What is about to be carried out must also be readable by whoever has to finish it.
-    manifest_from_json(canonical_json(manifest_to_json(manifest)), "the manifest")
-    sweep_temporary(staging)
-    for table in manifest.tables:
-        verify_table(staging, table, deep=deep)
-    _sync_tree(staging)
-    for folder in (work_root(out), out):
-        disk.sync_folder(folder)
-    durable_json(manifest_to_json(manifest), staging / _INTENT)
-    _carry_out(staging, out, manifest, {table.name for table in manifest.tables})
+    _publish(staging, out, manifest, {table.name for table in manifest.tables}, deep=deep)
+
+
+def publish_part(staging: Path, out: Path, manifest: Manifest, names: Collection[str]) -> None:
+    """Replaces some tables of a date that is published already, and its manifest; call it under `writer_lock`.
+
+    As `publish`, and as safe: a run that dies in it is completed by `recover`.
+
+    Args:
+        staging: The work folder of the manifest's run, with those of the named tables that the manifest lists.
+        out: The output root.
+        manifest: All tables of the date as they shall be: the named ones as they are staged, the others as they are
+            published. A named table that it does not list is removed.
+        names: The tables.
+
+    Raises:
+        TamisError: As `publish`.
+    """
+    _publish(staging, out, manifest, {table.name for table in manifest.tables} & set(names), deep=False)
 
 
 def recover(out: Path) -> tuple[str, ...]:
@@ -129,6 +136,23 @@ def sweep_temporary(folder: Path) -> None:
         path = folder / name
         if disk.is_temporary(path.name):
             disk.remove_file(path)
+
+
+def _publish(staging: Path, out: Path, manifest: Manifest, names: set[str], *, deep: bool) -> None:
+    if staging != work_folder(out, manifest.run_id):
+        message = f"staging must be {work_folder(out, manifest.run_id)}, got {staging}"
+        raise ValueError(message)
+    # What is about to be carried out must also be readable by whoever has to finish it.
+    manifest_from_json(canonical_json(manifest_to_json(manifest)), "the manifest")
+    sweep_temporary(staging)
+    for table in manifest.tables:
+        if table.name in names:
+            verify_table(staging, table, deep=deep)
+    _sync_tree(staging)
+    for folder in (work_root(out), out):
+        disk.sync_folder(folder)
+    durable_json(manifest_to_json(manifest), staging / _INTENT)
+    _carry_out(staging, out, manifest, names)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Who is in which segment since when: the ledger that each date writes from that of the date before."""

@@ -1,0 +1,269 @@
+"""The task of the ledger: one bucket of users, from their segments and the date before to three tables.
+
+In: who is in which segment now, the features and scores of the date, and the published tables of the date before.
+Out: staged files of `memberships`, `membership_changes` and `membership_history`, and a small record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from engine.bundle import load_bundle
+from engine.identity import run_mark
+from engine.ledger.changes import ENTER, EXIT, changes, ended
+from engine.ledger.evidence import Evidence, explain, files_of
+from engine.ledger.members import Stamp, memberships
+from engine.ledger.previous import Previous, previous_members
+from engine.ledger.reasons import definition_frame, plain_reasons
+from engine.rollups.ranges import KeyRange, key_ranges
+from engine.tables.durable import durable_parquet
+from engine.tables.layout import table_folder
+from engine.tables.manifest import FileRecord, dtypes_of
+
+LEDGER: Final = ("membership_history", "membership_changes", "memberships")
+"""The tables of the ledger."""
+
+_USER_TYPES: Final[Mapping[str, pl.DataType]] = {"Int64": pl.Int64(), "String": pl.String()}
+_SETS: Final = ("user_id", "segment", "group")
+_CHANGES: Final = (
+    "user_id",
+    "segment",
+    "group",
+    "change",
+    "reason",
+    "previous_segment",
+    "rule_version",
+    "run_id",
+)
+
+
+@dataclass(frozen=True)
+class BucketFiles:
+    """The files of one bucket, absolute; None for one without rows.
+
+    Attributes:
+        sets: `user_id`, `segment`, `group`: who is in which segment (other columns are not read).
+        features, scores: The tables of these names.
+    """
+
+    sets: str | None
+    features: str | None
+    scores: str | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A date that was scored: what its ledger is made from, beside the date before.
+
+    Attributes:
+        as_of: The date.
+        run_id: Of the run that scored it.
+        user_dtype: Int64 or String.
+        rekeyed: User ids that share their key with another one and have a key of their own.
+        buckets: The files of each bucket, in the order of their ranges of keys; their number is a power of two.
+        definitions: Files of the table `segment_definitions`, absolute.
+        bundle: Folder of the bundle, for event functions of rules; None when it is gone: reasons are shorter then.
+    """
+
+    as_of: date
+    run_id: str
+    user_dtype: str
+    rekeyed: int
+    buckets: tuple[BucketFiles, ...]
+    definitions: tuple[str, ...]
+    bundle: str | None
+
+
+@dataclass(frozen=True)
+class LedgerTask:
+    """One bucket of users.
+
+    Attributes:
+        bucket, keys: Its number and its range of keys.
+        scored: The date, without the files of other buckets.
+        files: The files of the bucket.
+        everyone: Files of `features` of all buckets, when users may lie elsewhere than their key says.
+        previous: The date before, with the files that the bucket's users can lie in; None on the first date.
+        staging: Work folder of the run.
+        mark: Part of every file's name; see `ledger_mark`.
+    """
+
+    bucket: int
+    keys: KeyRange
+    scored: Scored
+    files: BucketFiles
+    everyone: tuple[str, ...]
+    previous: Previous | None
+    staging: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class LedgerRecord:
+    """What became of one bucket.
+
+    Attributes:
+        files: Per table of `LEDGER`, the files that were staged; none for a table without rows.
+        schemas: Per table, columns and types as the manifest keeps them.
+        entries, exits: Users that entered and left each segment, where there are any.
+    """
+
+    files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
+    schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
+    exits: dict[str, int] = field(default_factory=dict)
+
+
+def ledger_mark(run_id: str, previous: Previous | None) -> str:
+    """Part of the names of the ledger's files, different for another run and for another state of the date before."""
+    link = "" if previous is None else f"{previous.as_of} {previous.link.memberships}"
+    return f"{run_mark(run_id)}-{hashlib.sha256(link.encode()).hexdigest()[:8]}"
+
+
+def ledger_tasks(scored: Scored, previous: Previous | None, staging: Path) -> list[LedgerTask]:
+    """A task per bucket.
+
+    Args:
+        scored: The date.
+        previous: The date before, as `engine.ledger.previous.find_previous` gives it.
+        staging: Work folder of the run; the tables are staged below it.
+    """
+    everyone = files_of([each.features for each in scored.buckets]) if previous and previous.scattered else ()
+    shared = Scored(
+        scored.as_of, scored.run_id, scored.user_dtype, scored.rekeyed, (), scored.definitions, scored.bundle
+    )
+    return [
+        LedgerTask(
+            bucket=number,
+            keys=keys,
+            scored=shared,
+            files=files,
+            everyone=everyone,
+            previous=None if previous is None else previous.near(keys),
+            staging=str(staging),
+            mark=ledger_mark(scored.run_id, previous),
+        )
+        for number, (keys, files) in enumerate(zip(key_ranges(len(scored.buckets)), scored.buckets, strict=True))
+    ]
+
+
+def ledger_bucket(task: LedgerTask) -> LedgerRecord:
+    """Memberships, changes with their reasons, and ended intervals of one bucket."""
+    scored, stem = task.scored, f"part-{task.bucket:05d}-{task.mark}"
+    tables = ledger_tables(task)
+    staging = Path(task.staging)
+    files: dict[str, tuple[FileRecord, ...]] = {}
+    for name, frame in tables.items():
+        folder = table_folder(staging, name, scored.as_of)
+        files[name] = (durable_parquet(frame, folder, stem, root=staging),) if frame.height else ()
+    counted = tables["membership_changes"].group_by("change", "segment").len().sort("change", "segment")
+    numbers: dict[str, dict[str, int]] = {ENTER: {}, EXIT: {}}
+    for change, segment, number in counted.iter_rows():
+        numbers[change][segment] = number
+    schemas = {name: dtypes_of(frame.schema) for name, frame in tables.items()}
+    return LedgerRecord(files, schemas, numbers[ENTER], numbers[EXIT])
+
+
+def ledger_tables(task: LedgerTask) -> dict[str, pl.DataFrame]:
+    """The three tables of one bucket, each sorted by user and segment."""
+    scored, previous = task.scored, task.previous
+    stamp = Stamp(scored.as_of, scored.run_id)
+    users = _column(task.files.features, scored.user_dtype)
+    sets = _sets(task.files.sets, scored.user_dtype)
+    definitions = _definitions(scored.definitions)
+    everyone = None
+    if task.everyone:
+        everyone = pl.read_parquet(list(task.everyone), columns=["user_id"], glob=False, hive_partitioning=False)[
+            "user_id"
+        ]
+    if previous is None:
+        before = _nobody(scored.user_dtype)
+    else:
+        before = previous_members(previous, task.keys, users, everyone)
+    now = memberships(sets, before, definitions, stamp)
+    changed = changes(now, before, stamp)
+    reasons = _reasons(task, changed, now, before, definitions)
+    return {
+        "membership_history": ended(now, before, stamp),
+        "membership_changes": changed.with_columns(reasons.alias("reason")).select(_CHANGES),
+        "memberships": now,
+    }
+
+
+def ledger_counts(scored: Scored, previous: Previous | None, records: Sequence[LedgerRecord]) -> dict[str, Any]:
+    """What the manifest says of the ledger, under `counts["ledger"]`; later dates are made from it.
+
+    `buckets` and `rekeyed` as in `Scored`; `previous` is null on the first date, else `as_of` and `memberships` (see
+    `engine.ledger.previous.Link`); `entries` and `exits` are users by segment.
+    """
+    link = None
+    if previous is not None:
+        link = {"as_of": previous.as_of.isoformat(), "memberships": previous.link.memberships}
+    return {
+        "buckets": len(scored.buckets),
+        "rekeyed": scored.rekeyed,
+        "previous": link,
+        "entries": _summed([record.entries for record in records]),
+        "exits": _summed([record.exits for record in records]),
+    }
+
+
+def _reasons(
+    task: LedgerTask, changed: pl.DataFrame, now: pl.DataFrame, before: pl.DataFrame, definitions: pl.DataFrame
+) -> pl.Series:
+    scored, previous = task.scored, task.previous
+    if previous is None:
+        users = changed["user_id"].clear()
+        plain = plain_reasons(changed, (None, definitions), (users, users), (None, scored.as_of))
+        return plain["reason"]
+    then = Evidence(previous.as_of, tuple(previous.paths("features")), tuple(previous.paths("scores")), before)
+    files = task.files
+    current = Evidence(scored.as_of, files_of([files.features]), files_of([files.scores]), now)
+    users = changed["user_id"].unique().sort()
+    known = (then.there(users), current.there(users))
+    sides = (_definitions(tuple(previous.paths("segment_definitions"))), definitions)
+    plain = plain_reasons(changed, sides, known, (previous.as_of, scored.as_of))
+    missing = plain["reason"].is_null()
+    if not missing.any():
+        return plain["reason"]
+    spec = None if scored.bundle is None else load_bundle(Path(scored.bundle)).spec
+    told = explain(plain.filter(missing), then, current, spec, frozenset(definitions["segment"]))
+    return plain["reason"].scatter(missing.arg_true(), told)
+
+
+def _definitions(paths: tuple[str, ...]) -> pl.DataFrame:
+    if not paths:
+        return definition_frame(pl.DataFrame(schema={"segment": pl.String()}))
+    return definition_frame(pl.read_parquet(list(paths), glob=False, hive_partitioning=False))
+
+
+def _column(path: str | None, user_dtype: str) -> pl.DataFrame:
+    if path is None:
+        return pl.DataFrame(schema={"user_id": _USER_TYPES[user_dtype]})
+    return pl.read_parquet(path, columns=["user_id"], glob=False, hive_partitioning=False)
+
+
+def _sets(path: str | None, user_dtype: str) -> pl.DataFrame:
+    if path is None:
+        return _nobody(user_dtype).select(_SETS)
+    return pl.read_parquet(path, columns=list(_SETS), glob=False, hive_partitioning=False)
+
+
+def _nobody(user_dtype: str) -> pl.DataFrame:
+    text = dict.fromkeys(("segment", "group", "previous_segment", "rule_version"), pl.String())
+    return pl.DataFrame(schema={"user_id": _USER_TYPES[user_dtype], **text, "entered_on": pl.Date()})
+
+
+def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, number in each.items():
+            total[name] = total.get(name, 0) + number
+    return dict(sorted(total.items()))

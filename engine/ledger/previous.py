@@ -1,0 +1,226 @@
+"""The published date before a date: its memberships, and the features, scores and definitions behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from engine.errors import DataError, IntegrityError
+from engine.events.keys import user_key
+from engine.rollups.ranges import KEYS, KeyRange
+from engine.tables import disk
+from engine.tables.layout import manifest_path
+from engine.tables.manifest import Manifest, TableRecord, read_manifest
+from engine.why.published import published_dates
+
+READ: Final = ("features", "scores", "segment_definitions", "memberships")
+"""The tables of the date before that the ledger of a date is made from."""
+
+MEMBERS: Final = ("user_id", "segment", "group", "entered_on", "previous_segment", "rule_version")
+"""Columns of `previous_members`."""
+
+_PART = re.compile(r"part-(\d{5})-")
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the ledger of a date was made from: equal links, equal ledger.
+
+    Attributes:
+        as_of: The date before.
+        memberships: Hash of the run's id and of the contents of its table `memberships`; names of files play no part.
+            The id stands for all that went into the run, features and definitions too.
+    """
+
+    as_of: date
+    memberships: str
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A published date as the ledger of a later one reads it; small and picklable.
+
+    Attributes:
+        link: Which date, in which state.
+        out: The output root.
+        files: Per table of `READ`, number of the bucket and path of each file relative to `out`.
+        buckets: Into how many ranges of keys it was cut.
+        scattered: Whether users may lie in files of other ranges than that of their key.
+    """
+
+    link: Link
+    out: str
+    files: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
+    buckets: int
+    scattered: bool = False
+
+    @property
+    def as_of(self) -> date:
+        return self.link.as_of
+
+    def paths(self, table: str) -> list[str]:
+        """The files of one table; empty when it was not published."""
+        return [str(Path(self.out, path)) for _, path in dict(self.files).get(table, ())]
+
+    def near(self, keys: KeyRange) -> Previous:
+        """The same with the files that users of a range of keys can lie in, and all definitions."""
+        if self.scattered:
+            return self
+        files = {
+            name: parts
+            if name == "segment_definitions"
+            else tuple(part for part in parts if self._meets(part[0], keys))
+            for name, parts in self.files
+        }
+        return replace(self, files=tuple(files.items()))
+
+    def _meets(self, bucket: int, keys: KeyRange) -> bool:
+        return KEYS * bucket // self.buckets < keys.end and keys.start < KEYS * (bucket + 1) // self.buckets
+
+
+def find_previous(out: Path, as_of: date, *, rekeyed: int = 0) -> Previous | None:
+    """The latest published date before `as_of` that has a ledger; None for the first one.
+
+    Args:
+        out: The output root.
+        as_of: Day of the run.
+        rekeyed: User ids of the run that share their key with another one and were given a key of their own.
+
+    Raises:
+        IntegrityError: Its files are not those of its manifest.
+    """
+    manifest = nearest_ledger(out, [day for day in reversed(published_dates(out)) if day < as_of])
+    return None if manifest is None else previous_of(manifest, out, rekeyed=rekeyed)
+
+
+def nearest_ledger(out: Path, days: Iterable[date]) -> Manifest | None:
+    """The manifest of the first of some published dates that has a ledger."""
+    manifests = (read_manifest(manifest_path(out, day)) for day in days)
+    return next((manifest for manifest in manifests if has_ledger(manifest)), None)
+
+
+def has_ledger(manifest: Manifest) -> bool:
+    """Whether a date was published with a ledger (dates of versions before it have none)."""
+    return "ledger" in manifest.counts
+
+
+def link_of(manifest: Manifest) -> Link:
+    """What the ledger of the next date is made from."""
+    files = (record for table in manifest.tables if table.name == "memberships" for record in table.records)
+    contents = "\n".join([manifest.run_id, *(f"{record.rows} {record.sha256}" for record in files)])
+    return Link(manifest.as_of, hashlib.sha256(contents.encode()).hexdigest())
+
+
+def user_type(manifest: Manifest) -> str | None:
+    """Type of the user ids of a published date, Int64 or String; None when it has no users."""
+    schemas = [dict(table.schema) for table in manifest.tables if table.name in READ]
+    return next((schema["user_id"] for schema in schemas if "user_id" in schema), None)
+
+
+def previous_of(manifest: Manifest, out: Path, *, rekeyed: int = 0) -> Previous:
+    """A published date with a ledger, to be read; see `find_previous`."""
+    tables = {table.name: table for table in manifest.tables if table.name in READ}
+    _check_files(out, manifest.as_of, tables.values())
+    ledger = ledger_of(manifest)
+    return Previous(
+        link=link_of(manifest),
+        out=str(out),
+        files=tuple((name, parts_of(table)) for name, table in sorted(tables.items())),
+        buckets=int(str(ledger["buckets"])),
+        scattered=bool(rekeyed or ledger["rekeyed"]),
+    )
+
+
+def ledger_of(manifest: Manifest) -> Mapping[str, object]:
+    """What a manifest says about its ledger: `counts["ledger"]`.
+
+    Raises:
+        IntegrityError: It says something else than what is written there.
+    """
+    found = manifest.counts["ledger"]
+    if isinstance(found, dict) and isinstance(found.get("buckets"), int) and isinstance(found.get("rekeyed"), int):
+        return found
+    raise IntegrityError(
+        f"the manifest of {manifest.as_of} does not say how its ledger was made",
+        code="ledger-manifest",
+        hint=f"Run {manifest.as_of} again.",
+    )
+
+
+def parts_of(table: TableRecord) -> tuple[tuple[int, str], ...]:
+    """Number of the bucket and path of each file of a table; 0 for a file that belongs to no bucket."""
+    found = ((_PART.match(Path(record.path).name), record.path) for record in table.records)
+    return tuple((0 if match is None else int(match.group(1)), path) for match, path in found)
+
+
+def previous_members(
+    previous: Previous, keys: KeyRange, users: pl.DataFrame, everyone: pl.Series | None = None
+) -> pl.DataFrame:
+    """Memberships of the date before, of a bucket's users and of users of its range of keys that are gone.
+
+    A user belongs to the bucket that has events of theirs; one that is in no bucket, to the bucket of their key. So
+    each membership of the date before is in exactly one bucket, whatever the number of buckets was then.
+
+    Args:
+        previous: The date before.
+        keys: The bucket's range.
+        users: The bucket's users: `user_id`.
+        everyone: Ids of the users of all buckets; needed when `previous.scattered`, to tell who is gone.
+
+    Returns:
+        One row per user and segment with the columns of `MEMBERS`, sorted by `user_id` and `segment`.
+    """
+    paths = previous.near(keys).paths("memberships")
+    schema = {name: users.schema["user_id"] if name == "user_id" else pl.String() for name in MEMBERS}
+    if not paths:
+        return pl.DataFrame(schema=schema | {"entered_on": pl.Date()})
+    rows = pl.read_parquet(paths, columns=list(MEMBERS), glob=False, hive_partitioning=False)
+    here = rows["user_id"].is_in(users["user_id"].implode())
+    others = rows.filter(~here)
+    if everyone is not None:
+        others = others.filter(~others["user_id"].is_in(everyone.implode()))
+    gone = others.with_columns(user_key=user_key(pl.col("user_id"))).filter(keys.contains()).select(MEMBERS)
+    return pl.concat([rows.filter(here), gone]).select(MEMBERS).sort("user_id", "segment")
+
+
+def check_user_type(out: Path, as_of: date, user_dtype: str) -> None:
+    """Stop before any work when the ids of users have another type than on the published dates around `as_of`.
+
+    Raises:
+        DataError: They have: who stayed and who left could not be told.
+    """
+    dates = published_dates(out)
+    for days in ([day for day in reversed(dates) if day < as_of], [day for day in dates if day > as_of]):
+        manifest = nearest_ledger(out, days)
+        if manifest is None:
+            continue
+        found = user_type(manifest)
+        if found not in {None, user_dtype}:
+            raise DataError(
+                f"user ids are {user_dtype}; the memberships published for {manifest.as_of} have {found}: "
+                "who stayed in a segment and who left cannot be told",
+                code="ledger-user-id-type",
+                hint="Cast the ids as before, or publish into another folder.",
+            )
+
+
+def _check_files(out: Path, as_of: date, tables: Iterable[TableRecord]) -> None:
+    wrong = []
+    for table in tables:
+        sizes = {f"{table.path}/{name}": size for name, size in disk.list_files(out / table.path).items()}
+        wrong += [f"  {record.path}" for record in table.records if sizes.get(record.path) != record.bytes]
+    if wrong:
+        raise IntegrityError(
+            f"files published for {as_of}, from which the ledger goes on, are missing or were changed:\n"
+            + "\n".join(wrong[:_SHOWN]),
+            code="ledger-previous",
+            hint=f"Run {as_of} again, or remove its manifest to leave the date out.",
+        )
