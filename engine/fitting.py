@@ -26,7 +26,7 @@ from engine.propensity.train import TrainedModel
 from engine.propensity.tune import check_installed
 from engine.record import RunRecord
 from engine.refit import by_schedule, by_users
-from engine.segments.rules import compile_rules
+from engine.segments.rfm_maps import segment_table
 from engine.stages.accounting import Stopwatch, contact_counts, ingest_counts, reconcile, row_counts
 from engine.stages.accounts import account_files
 from engine.stages.cluster_notices import cluster_counts, cluster_warnings
@@ -54,7 +54,8 @@ from engine.stages.learning_plan import (
 from engine.stages.notices import alarms, fit_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import prepare, types_in_use
-from engine.stages.schemas import configured_schema, rule_schema
+from engine.stages.schemas import configured_schema
+from engine.stages.segmenting import applied_of, compile_applied
 from engine.stages.target_learning import TargetTask
 from engine.stages.tuning import tuned_tasks
 from engine.tables.workspace import workspace
@@ -163,6 +164,7 @@ def fit_opened(
             user_dtype=opened.given.user_dtype,
             rfm_edges=learnt.scales.rfm_edges,
             segment_map=config.rfm.segment_map,
+            own_map=tuple(segment_table(config.rfm).items()) if config.rfm.segment_map == "own" else (),
             engagement_full_at=learnt.scales.engagement_full_at,
             contacts=tuple((name, str(dtype)) for name, dtype in contacts.items()),
             clusters=None if clusters is None else clusters.clustered,
@@ -333,7 +335,7 @@ def check_rules(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.Dat
         ConfigError: Every such name.
     """
     check_columns(config, spec, contacts)
-    compile_rules(config.segments, rule_schema(spec, configured_schema(config, spec), contacts))
+    compile_applied(applied_of(config, spec, contacts), configured_schema(config, spec))
 
 
 def conditions_of(opened: Opened) -> Conditions:

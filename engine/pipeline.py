@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,16 +13,25 @@ from typing import Any
 from engine.bundle import bundle_id, load_bundle
 from engine.bundle_store import check_bundle, current_bundle, find_bundle, nothing_promoted
 from engine.config import Config
+from engine.config_segments import PRIMARY
 from engine.errors import HeldError
 from engine.events.checks import rows_read
 from engine.execution.protocol import Executor
 from engine.features.choice import feature_spec
+from engine.features.measures import needs_rows
 from engine.features.windows import day_number
 from engine.fitting import check_rules, conditions_of, fit_opened, fit_run
 from engine.identity import learning_hashes, run_identity, run_mark
+from engine.ledger.bucket import ledger_bucket, ledger_counts, ledger_tasks
+from engine.ledger.cascade import correct_later, ledger_records, note_publish
+from engine.ledger.previous import check_user_type, find_previous
 from engine.progress import Progress, track
 from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
+from engine.segments.before import to_counts
+from engine.segments.findings import check_accepted
+from engine.segments.static_lists import list_notes, read_lists, stage_lists
+from engine.segments.stats import add
 from engine.stages.accounting import (
     Stopwatch,
     check_tables,
@@ -30,19 +40,25 @@ from engine.stages.accounting import (
     reconcile,
     row_counts,
     segment_counts,
+    stage_table,
     table_records,
 )
 from engine.stages.accounts import account_files
 from engine.stages.cluster_notices import cluster_alarms
-from engine.stages.drift import compare, stage_drift
+from engine.stages.drift import compare
 from engine.stages.feature_table import FeatureTask, write_features
 from engine.stages.features import provisional_wants, wanted_of
 from engine.stages.forward import forward_shelf, keep_totals
+from engine.stages.guarding import guarded, segment_tables
+from engine.stages.input import read_links
 from engine.stages.learning import check_history
+from engine.stages.memberships import staged_scored, unknown_in_lists
 from engine.stages.notices import score_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import count_rows, prepare, types_in_use
+from engine.stages.schemas import bundle_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
+from engine.stages.segmenting import applied_of, compile_applied, segments_hash
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
@@ -58,6 +74,7 @@ def score_run(
     *,
     executor: Executor,
     bundle: Path | None = None,
+    accept: Collection[str] = (),
     progress: Progress | None = None,
 ) -> RunRecord:
     """Compute features, score every user with the bundle, assign segments and publish the tables of one date.
@@ -71,6 +88,7 @@ def score_run(
         executor: Where the tasks run.
         bundle: Folder of the bundle; when None, the latest one of the output root that was fitted on or before `as_of`
             with this configuration, however old.
+        accept: Guards (`jump`, or `jump:segment`) whose findings do not hold the publish back.
         progress: Told how far each stage is.
 
     Raises:
@@ -78,6 +96,7 @@ def score_run(
         DataError: The log cannot be used.
         IntegrityError: The bundle is damaged, the input was changed during the run, or rows do not add up.
         ConflictError: Another run is writing to the same output.
+        HeldError: A guard found what a person should look at; nothing was published.
     """
     watch = Stopwatch()
     out = Path(config.out)
@@ -88,21 +107,33 @@ def score_run(
     if bundle is None:
         # When none fits, the current one says why.
         folder = find_bundle(out, as_of, conditions_of(opened)) or folder
-    return _score(opened, as_of, folder, executor, progress, watch)
+    return _score(opened, as_of, folder, _Session(executor, progress, tuple(accept)), watch)
 
 
-def _score(
-    opened: Opened, as_of: date, folder: Path, executor: Executor, progress: Progress | None, watch: Stopwatch
-) -> RunRecord:
+@dataclass(frozen=True)
+class _Session:
+    executor: Executor
+    progress: Progress | None
+    accept: tuple[str, ...]
+
+
+def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stopwatch) -> RunRecord:
     config, out = opened.config, Path(opened.config.out)
+    executor, progress = how.executor, how.progress
     fitted = load_bundle(folder)
     check_bundle(fitted, folder, as_of, learning_hashes(config))
     contacts = check_attributes(fitted, opened.contacts)
-    check_rules(config, fitted.spec, contacts)
     check_user_ids(fitted, opened.given.user_dtype)
+    check_user_type(out, as_of, opened.given.user_dtype)
+    applied = applied_of(config, fitted.spec, contacts)
+    compiled = compile_applied(applied, bundle_schema(fitted), as_of)
+    spec, plan = applied.spec, compiled.plan
+    check_accepted(how.accept, plan.definitions)
+    lists = read_lists(plan.definitions, opened.given.user_dtype, read_links(config, opened.given))
     identity = bundle_id(folder)
-    fingerprints = {**opened.fingerprints, "bundle": identity}
+    fingerprints = {**opened.fingerprints, "bundle": identity, "segments": segments_hash(plan.definitions)}
     run_id = run_identity("score", as_of, fingerprints)
+    mark = run_mark(run_id)
     with workspace(out, run_id) as work:
         rejects = table_folder(work, "rejects", as_of)
         with watch.stage("read"):
@@ -114,14 +145,19 @@ def _score(
                 executor=executor,
                 progress=progress,
                 types=tuple(kind.name for kind in fitted.spec.types if kind.of is None),
-                wanted=wanted_of(fitted.spec, config.targets),
+                wanted=wanted_of(spec, config.targets, compiled.measures),
                 rejects=rejects,
             )
-        shelf = forward_shelf(prepared, fitted.spec, out)
+        rekeyed = len(prepared.index.rekeyed)
+        before = find_previous(out, as_of, rekeyed=rekeyed)
+        shelf = forward_shelf(prepared, spec, out, rows=needs_rows(compiled.measures))
         with watch.stage("score"):
             accounts = account_files(
-                prepared, shelf, fitted.spec, (shelf.end_day,), work=work, executor=executor, progress=progress
+                prepared, shelf, spec, (shelf.end_day,), work=work, executor=executor, progress=progress
             )
+            listed = None if not lists else work / "lists.parquet"
+            if listed is not None:
+                stage_lists(lists, listed)
             tasks = [
                 ScoreTask(
                     bucket=index,
@@ -130,12 +166,13 @@ def _score(
                     contacts=None if prepared.contacts is None else prepared.contacts.part,
                     as_of=as_of,
                     bundle=str(folder.absolute()),
-                    segments=config.segments,
-                    fallback=config.segment_fallback,
+                    applied=applied,
                     staging=str(work),
-                    mark=run_mark(run_id),
+                    mark=mark,
                     threads=executor.threads,
                     accounts=accounts,
+                    lists=None if listed is None else str(listed),
+                    previous=before if plan.tenures else None,
                     cluster_names=tuple(config.clusters.names.items()),
                 )
                 for index, keys in enumerate(prepared.buckets)
@@ -143,29 +180,56 @@ def _score(
             buckets = executor.map(score_bucket, tasks, on_done=track(progress, "score", len(tasks)))
         check_finite(buckets)
         reconcile(prepared, buckets)
-        segment_names = [unicodedata.normalize("NFC", segment.name) for segment in config.segments]
+        users = sum(bucket.users for bucket in buckets)
+        segment_names = [one.name for one in plan.definitions if one.group == PRIMARY and one.kind != "fallback"]
         counts: dict[str, Any] = {
             "rows": row_counts(prepared.ingested),
             **ingest_counts(prepared.ingested),
             "events": event_counts(prepared.index.entries, day_number(as_of), prepared.types),
-            "users": sum(bucket.users for bucket in buckets),
+            "users": users,
             **contact_counts(prepared, buckets),
             "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
+        stats = reduce(add, (bucket.stats for bucket in buckets if bucket.stats is not None))
+        told = guarded(stats, plan, config, before, as_of=as_of, attributes=contacts, accept=how.accept)
         drift = compare(fitted.drift, [bucket.drift for bucket in buckets])
         notes = sorted({note for bucket in buckets for note in bucket.notes})
         counts["warnings"] = [
             *score_warnings(config, as_of, fitted, counts, prepared, drift),
-            *cluster_alarms(fitted, counts["users"], sum(bucket.far for bucket in buckets), config),
+            *cluster_alarms(fitted, users, sum(bucket.far for bucket in buckets), config),
+            *list_notes(plan.definitions, as_of),
+            *unknown_in_lists(plan.definitions, lists, buckets, work),
+            *told,
             *notes,
         ]
-        tables = table_records(prepared, buckets, as_of, stage_drift(drift, work, as_of, run_mark(run_id)))
-        check_tables(tables, counts["users"])
+        counts |= to_counts(stats)
+        single = {"drift": drift, **segment_tables(stats, plan, applied, config.currency_digits)}
+        staged = {name: stage_table(frame, name, as_of, work, mark) for name, frame in single.items()}
+        with watch.stage("ledger"):
+            scored = staged_scored(
+                work,
+                as_of,
+                run_id,
+                buckets,
+                staged["segment_definitions"],
+                user_dtype=fitted.user_dtype,
+                rekeyed=rekeyed,
+                bundle=folder,
+            )
+            ledger_work = ledger_tasks(scored, before, work)
+            records = executor.map(ledger_bucket, ledger_work, on_done=track(progress, "ledger", len(ledger_work)))
+        counts["ledger"] = ledger_counts(scored, before, records)
+        tables = table_records(prepared, buckets, as_of, [*staged.values(), *ledger_records(records, as_of)])
+        check_tables(tables, users)
         check_unchanged(opened)
         with watch.stage("publish"):
             manifest = Manifest(run_id, as_of, identity, fingerprints, counts, tables)
+            note_publish(out, as_of)
             publish(work, out, manifest)
+            corrected = correct_later(out, as_of, executor, progress)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], out)
+    if corrected:
+        counts = {**counts, "ledger_corrected": [day.isoformat() for day in corrected]}
     summaries = {table.name: TableSummary.of(table, str(out)) for table in tables}
     return RunRecord(run_id, as_of, counts, watch.timings(), summaries, str(folder))
 
@@ -230,7 +294,14 @@ def features_run(
     return RunRecord(run_id, as_of, counts, watch.timings(), {"features": table})
 
 
-def run(config: Config, as_of: date, *, executor: Executor, progress: Progress | None = None) -> RunRecord:
+def run(
+    config: Config,
+    as_of: date,
+    *,
+    executor: Executor,
+    accept: Collection[str] = (),
+    progress: Progress | None = None,
+) -> RunRecord:
     """Fit when there is no bundle that fits the configuration and the date, then score.
 
     The latest bundle is used that was fitted on or before `as_of`, less than `refit_after_days` earlier, with the same
@@ -240,21 +311,22 @@ def run(config: Config, as_of: date, *, executor: Executor, progress: Progress |
         TamisError: As `fit_run` and `score_run`.
     """
     watch = Stopwatch()
+    how = _Session(executor, progress, tuple(accept))
     opened = open_run(config)
     conditions = conditions_of(opened)
     folder = find_bundle(Path(config.out), as_of, conditions, config.refit_after_days)
     if folder is not None:
-        return _score(opened, as_of, folder, executor, progress, watch)
+        return _score(opened, as_of, folder, how, watch)
     try:
         fit = fit_opened(opened, as_of, executor, progress)
     except HeldError as held:
         folder = find_bundle(Path(config.out), as_of, conditions)
         if folder is None:
             raise
-        scored = _score(opened, as_of, folder, executor, progress, watch)
+        scored = _score(opened, as_of, folder, how, watch)
         warnings = [f"{held.message}; the bundle {folder.name} was used again", *scored.counts["warnings"]]
         return replace(scored, counts={**scored.counts, "warnings": warnings})
-    scored = _score(opened, as_of, Path(str(fit.bundle)), executor, progress, watch)
+    scored = _score(opened, as_of, Path(str(fit.bundle)), how, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
     of_the_fit = ("clusters", "models", "kept_models", "kept_value")
     learnt: dict[str, Any] = {name: fit.counts[name] for name in of_the_fit if name in fit.counts}

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from jobs.check import check
 from jobs.console import run_guarded, write
+from jobs.diff import diff
 from jobs.explain import explain
 from jobs.fit import fit
 from jobs.init import init
@@ -21,6 +22,7 @@ from jobs.run import run
 from jobs.score import score
 from jobs.session import parse_day
 from jobs.validate import validate
+from jobs.why import why
 
 _EXIT_CODES = """Exit codes:
 0 done, or already done · 1 a bug · 2 usage or configuration
@@ -118,14 +120,18 @@ app.command(rich_help_panel="Run")(check)
 app.command(rich_help_panel="Run")(fit)
 app.command(rich_help_panel="Run")(score)
 app.command(rich_help_panel="Run")(run)
+app.command(rich_help_panel="Inspect")(diff)
 app.command(rich_help_panel="Inspect")(explain)
 app.command(rich_help_panel="Inspect")(validate)
+app.command(rich_help_panel="Inspect")(why)
 for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
     ("clusters", "Look at the clusters of users that fits have found."),
     ("config", "Look at the configuration."),
     ("features", "Look at the feature columns, or write their table."),
+    ("points", "Look at the score cards, and at what their rules tell."),
     ("rollup", "Look at the rollup store, or mend it."),
+    ("segments", "Look at the segments, check them, and try rules."),
 ):
     add_later(app, _name, f"jobs.{_name}:{_name}_app", help_text=_help, panel="Inspect")
 

@@ -44,4 +44,13 @@ Bundle = Annotated[
     ),
 ]
 
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="GUARD[:SEGMENT]",
+        help="Publish although this guard holds the run back; repeatable.",
+    ),
+]
+
 DEFAULT_CONFIG = Path("tamis.toml")

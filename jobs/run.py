@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
+from jobs.options import (
+    DEFAULT_CONFIG,
+    Accept,
+    Address,
+    AsJson,
+    AsOf,
+    Assignments,
+    ConfigFile,
+    ExecutorName,
+    Out,
+    Quiet,
+)
 from jobs.session import Settings, load, parse_day, session, show_record
 
 
 def run(
     *,
     as_of: AsOf,
+    accept: Accept = None,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
     executor: ExecutorName = None,
@@ -23,5 +35,7 @@ def run(
     from engine import pipeline
 
     with session(loaded.config, quiet=quiet) as opened:
-        record = pipeline.run(opened.config, day, executor=opened.executor, progress=opened.progress)
+        record = pipeline.run(
+            opened.config, day, executor=opened.executor, accept=accept or (), progress=opened.progress
+        )
     show_record(record, as_json=as_json, quiet=quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobs.options import (
     DEFAULT_CONFIG,
+    Accept,
     Address,
     AsJson,
     AsOf,
@@ -21,6 +22,7 @@ def score(
     *,
     as_of: AsOf,
     bundle: Bundle = None,
+    accept: Accept = None,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
     executor: ExecutorName = None,
@@ -35,5 +37,7 @@ def score(
     from engine.pipeline import score_run
 
     with session(loaded.config, quiet=quiet) as run:
-        record = score_run(run.config, day, executor=run.executor, bundle=bundle, progress=run.progress)
+        record = score_run(
+            run.config, day, executor=run.executor, bundle=bundle, accept=accept or (), progress=run.progress
+        )
     show_record(record, as_json=as_json, quiet=quiet)

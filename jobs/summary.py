@@ -21,6 +21,8 @@ _TOLD = {
     "events",
     "users",
     "segments",
+    "memberships",
+    "ledger",
     "models",
     "kept_models",
     "kept_value",
@@ -30,6 +32,7 @@ _TOLD = {
     "sources",
     "event_types",
     "rejected",
+    "ledger_corrected",
 }
 
 
@@ -136,14 +139,32 @@ def print_segments(counts: Mapping[str, Any], *, users: str = "users") -> None:
         users: What users are called.
     """
     total = counts.get("users") or sum(size["users"] for size in counts["segments"].values())
+    ledger = counts.get("ledger", {})
+    moves = ledger.get("previous") is not None
+    since = ("entered", "left") if moves else ()
+
+    def moved(name: str) -> tuple[int, ...]:
+        return (ledger["entries"].get(name, 0), ledger["exits"].get(name, 0)) if moves else ()
+
     write(sys.stdout, f"\nSegments: {total:,} {users}, each in one")
     print_table(
-        ("segment", users, "share", "mean spend"),
+        ("segment", users, "share", "mean spend", *since),
         [
-            (name, size["users"], _percent(size["users"], total), _money(size.get("mean_spend")))
+            (name, size["users"], _percent(size["users"], total), _money(size.get("mean_spend")), *moved(name))
             for name, size in counts["segments"].items()
         ],
     )
+    others = {name: size for name, size in counts.get("memberships", {}).items() if name not in counts["segments"]}
+    others = {name: size for name, size in others.items() if size or any(moved(name))}
+    if others:
+        write(sys.stdout, "\nOther groups and tags")
+        rows = [(name, size, _percent(size, total), *moved(name)) for name, size in others.items()]
+        print_table(("segment", users, "share", *since), rows)
+    if moves:
+        write(sys.stdout, f"entered and left since {ledger['previous']['as_of']}")
+    corrected = counts.get("ledger_corrected", ())
+    if corrected:
+        write(sys.stdout, f"\nMemberships of later dates were corrected: {', '.join(corrected)}")
 
 
 def print_clusters(clusters: Mapping[str, Any], *, users: str = "users") -> None:

@@ -186,7 +186,7 @@ name = "vip"
         "  line 19: model.learning_rate: expected a number of at most 1, got 2",
         "  line 20: features: windows must be different and ascending, got [3, 2]",
         "  line 23: rfm.recency: expected one of 'quantile', 'rank', 'r_rfm', got 'quantil' (did you mean 'quantile'?)",
-        "  line 24: segments.vip.where: missing; expected text",
+        "  line 24: segments.vip: expected either where (a rule) or list (a file of ids)",
     ]
 
 

@@ -24,7 +24,18 @@ from engine.tables.verify import verify_table
 from tests.samples import AS_OF, TOML, configuration, files, mail, rows_of, shop, write_sample
 
 LOCAL = LocalExecutor(threads=1)
-TABLES = {"features", "scores", "segments", "memberships", "drift"}
+TABLES = {
+    "features",
+    "scores",
+    "segments",
+    "memberships",
+    "membership_changes",
+    "drift",
+    "segment_definitions",
+    "segment_kpis",
+    "segment_composition",
+}
+SINGLE = {"drift", "segment_definitions", "segment_kpis", "segment_composition"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ def test_the_record_the_manifest_and_the_files_agree(sample: Sample) -> None:
 def test_the_record_is_json(sample: Sample) -> None:
     answer = json.loads(json.dumps(sample.scored.to_dict()))
     assert list(answer) == ["run_id", "as_of", "counts", "timings", "tables", "bundle"]
-    assert list(answer["timings"]) == ["read", "score", "publish", "total"]
+    assert list(answer["timings"]) == ["read", "score", "ledger", "publish", "total"]
     assert answer["tables"]["segments"].keys() == {"path", "rows", "files", "bytes"}
     assert answer["bundle"].startswith(str(sample.out))
 
@@ -134,7 +145,7 @@ def test_the_record_is_json(sample: Sample) -> None:
 def test_every_user_is_in_one_segment_and_files_are_sorted(sample: Sample) -> None:
     users = [row["user_id"] for row in pl.read_parquet(f"{sample.out}/segments/**/*.parquet").to_dicts()]
     assert sorted(users) == list(range(1, 81))
-    by_user = [file for table in TABLES - {"drift"} for file in sample.out.glob(f"{table}/**/*.parquet")]
+    by_user = [file for table in TABLES - SINGLE for file in sample.out.glob(f"{table}/**/*.parquet")]
     assert len(by_user) > 8 * 2
     for file in by_user:
         ids = pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list()
@@ -157,7 +168,7 @@ def test_progress_goes_from_zero_to_all_in_every_stage(sample: Sample, tmp_path:
     stages = [event.stage for event in seen if event.done == 0]
     reading = ["read events", "read contacts"]
     clusters = ["choose clusters", "prepare clusters", "resample", "describe clusters"]
-    assert stages == ["find event types", *reading, "features", *clusters, "learn", *reading, "score"]
+    assert stages == ["find event types", *reading, "features", *clusters, "learn", *reading, "score", "ledger"]
     for begins in [position for position, event in enumerate(seen) if event.done == 0]:
         stage = seen[begins : begins + seen[begins].total + 1]
         assert [(event.stage, event.done) for event in stage] == [

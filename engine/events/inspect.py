@@ -17,8 +17,6 @@ from engine.errors import DataError
 from engine.events.sample import Sample
 from engine.suggest import did_you_mean
 
-_MAX_TYPES = 200
-
 # Names without case, accents and separators; the first that is there wins.
 _NAMES: dict[str, tuple[str, ...]] = {
     "user_id": (

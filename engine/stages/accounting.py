@@ -7,16 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA
 from engine.events.record import IngestRecord
-from engine.propensity.psi import PSI_SCHEMA
 from engine.stages.preparation import Prepared
 from engine.stages.scoring import ScoreRecord, SegmentSize
-from engine.tables.manifest import FileRecord, TableRecord, dtypes_of, table_record
+from engine.tables.durable import durable_parquet
+from engine.tables.layout import table_folder
+from engine.tables.manifest import TableRecord, dtypes_of, table_record
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _NAMED_TYPES = 50
 
@@ -157,7 +162,7 @@ def contact_counts(prepared: Prepared, buckets: Sequence[BucketRecord]) -> dict[
 
 
 def table_records(
-    prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: date, drift: Sequence[FileRecord] = ()
+    prepared: Prepared, buckets: Sequence[ScoreRecord], as_of: date, more: Sequence[TableRecord | None] = ()
 ) -> tuple[TableRecord, ...]:
     """The staged tables, with their files over all buckets; a table without rows is left out.
 
@@ -165,7 +170,7 @@ def table_records(
         prepared: The rollups of the run, with the files of its rejects.
         buckets: What became of the buckets.
         as_of: Day of the run.
-        drift: The file of the table `drift`.
+        more: Further tables; None for one without rows.
     """
     schemas = buckets[0].schemas
     tables = [
@@ -173,8 +178,27 @@ def table_records(
         for name in schemas
     ]
     tables.append(table_record("rejects", as_of, dtypes_of(REJECT_SCHEMA), prepared.rejects))
-    tables.append(table_record("drift", as_of, dtypes_of(PSI_SCHEMA), drift))
+    tables += [table for table in more if table is not None]
     return tuple(table for table in tables if table.rows)
+
+
+def stage_table(frame: pl.DataFrame | None, name: str, as_of: date, staging: Path, mark: str) -> TableRecord | None:
+    """A small table as one staged file; None without rows.
+
+    Args:
+        frame: Its rows, sorted.
+        name: The table.
+        as_of: Day of the run.
+        staging: Work folder of the run.
+        mark: Part of every file name of the run.
+
+    Raises:
+        ResourceError: The disk is full or failing.
+    """
+    if frame is None or frame.is_empty():
+        return None
+    file = durable_parquet(frame, table_folder(staging, name, as_of), f"part-00000-{mark}", root=staging)
+    return table_record(name, as_of, dtypes_of(frame.schema), [file])
 
 
 def check_tables(tables: Sequence[TableRecord], users: int) -> None:

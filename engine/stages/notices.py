@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
@@ -47,12 +46,10 @@ def score_warnings(
         drift: The users of the run beside those of the fit; None without a reference.
     """
     specs = [model.spec for model in bundle.models]
-    users = {name: size["users"] for name, size in counts["segments"].items()}
     return [
         *stale_log(config, prepared.ingested.last_day, as_of),
         *damaged_rollups(prepared.damaged),
         *missing_types(counts.get("missing_types", ())),
-        *empty_segments(config, users),
         *weak_models(specs),
         *(alarm for alarm in alarms(specs) if is_leak(alarm)),
         *([] if drift is None else drift_warnings(drift, config.drift.warn_at, bundle.as_of)),
@@ -155,12 +152,6 @@ def _percent(share: float) -> str:
 def _some(entries: Sequence[str]) -> str:
     more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
     return ", ".join(entries[:_NAMED]) + more
-
-
-def empty_segments(config: Config, users: Mapping[str, int]) -> list[str]:
-    """Configured segments that nobody is in: the rule matches nobody, or an earlier rule takes all that it matches."""
-    empty = [segment for segment in config.segments if not users.get(unicodedata.normalize("NFC", segment.name))]
-    return [f"nobody is in segment {segment.name!r}: {segment.where}" for segment in empty]
 
 
 def missing_types(names: Sequence[str]) -> list[str]:

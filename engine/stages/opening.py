@@ -19,8 +19,9 @@ from engine.errors import ConfigError, IntegrityError
 from engine.events.contacts import contact_schema
 from engine.events.files import find_files
 from engine.events.schema import FILTERABLE
+from engine.points.cards import resolved_cards
 from engine.propensity.labels import target_condition
-from engine.segments.assign import check_segment_names
+from engine.segments.definitions import definitions
 from engine.stages.input import Input, input_fingerprint, open_input, side_tables
 from engine.suggest import did_you_mean
 
@@ -77,7 +78,8 @@ def check_names(config: Config) -> dict[str, pl.DataType]:
             code="out-remote",
             hint="Name a folder that all workers see, and copy the published tables from there.",
         )
-    check_segment_names(config.segments, config.segment_fallback, config.rfm.segment_map)
+    definitions(config)
+    resolved_cards(config)
     if config.segment_fallback == "rfm" and config.events.purchase is None:
         raise ConfigError(
             "segment_fallback is 'rfm', but events.purchase names no event type to score",

@@ -1,6 +1,7 @@
 """The task of `score`: one bucket of users, from its events to its files, in one pass.
 
-In: parts of the log, the contacts and a bundle. Out: staged Parquet files of every table, and a small record.
+In: parts of the log, the contacts, a bundle, score cards and segments. Out: staged Parquet files of the tables, who is
+in which segment, and a small record.
 """
 
 from __future__ import annotations
@@ -16,29 +17,35 @@ import polars as pl
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
 from engine.clusters.record import with_names
-from engine.config import Segment
 from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
+from engine.ledger.previous import Previous, previous_members
+from engine.points.cards import apply_cards
 from engine.propensity.drift import Counts, count
 from engine.propensity.predict import load_scorer
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import KeyRange
-from engine.segments.assign import assign_segments
+from engine.segments.evaluate import evaluate
 from engine.segments.rfm_maps import segment_of
 from engine.segments.rfm_scores import rfm_columns
 from engine.segments.rfm_scores import score as rfm_score
-from engine.segments.rules import compile_rules
+from engine.segments.static_lists import bucket_lists
+from engine.segments.stats import SegmentStats, segment_stats
 from engine.stable_math import log1p
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import load_features
 from engine.stages.propensities import propensity_columns
-from engine.stages.schemas import bundle_schema, rule_schema, segment_columns
+from engine.stages.schemas import bundle_schema, segment_columns
+from engine.stages.segmenting import Applied, compile_applied, published_scores
 from engine.stages.users import HAS_CONTACT, join_contacts
-from engine.tables.durable import durable_parquet
+from engine.tables.durable import durable_parquet, durable_parquet_at
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
 from engine.value.model import value_columns
+
+SETS_FOLDER = "_sets"
+"""Folder of a run's work folder."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,13 @@ class ScoreTask:
     Attributes:
         staging: Work folder of the run; tables are staged below it.
         bundle: Folder of the bundle.
+        applied: Score cards and segments.
         mark: Part of every file name, different in different runs: a reader whose listing is cut by the switch then
             misses a file instead of taking one of another run for it.
         threads: Threads LightGBM may use.
         accounts: The sums of every account as of the day.
+        lists: File of the static lists; None without any.
+        previous: The published date before, when a rule asks how long users have been in a segment.
         cluster_names: Id and name of clusters that the configuration names.
     """
 
@@ -61,12 +71,13 @@ class ScoreTask:
     contacts: str | None
     as_of: date
     bundle: str
-    segments: tuple[Segment, ...]
-    fallback: str
+    applied: Applied
     staging: str
     mark: str
     threads: int
     accounts: AccountFiles = ()
+    lists: str | None = None
+    previous: Previous | None = None
     cluster_names: tuple[tuple[str, str], ...] = ()
 
 
@@ -91,6 +102,9 @@ class ScoreRecord:
         schemas: Per table, columns and types as the manifest keeps them.
         drift: The users in the bins of the bundle's drift reference; None when it has none.
         notes: Why scores took longer than they should.
+        sets: File of who is in which segment; None of a bucket without users.
+        stats: Counts of the segments; None of a bucket that was not scored.
+        listed: By segment with a list, the users whose id is in it.
         infinite: Contact attributes that a model or the clusters read and that are infinite, with the number of users;
             the bucket was not scored then.
         far: Users who are farther from every cluster than 99 % were at the fit; 0 without clusters.
@@ -105,6 +119,9 @@ class ScoreRecord:
     schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     drift: Counts | None = None
     notes: tuple[str, ...] = ()
+    sets: str | None = None
+    stats: SegmentStats | None = None
+    listed: dict[str, int] = field(default_factory=dict)
     infinite: dict[str, int] = field(default_factory=dict)
     far: int = 0
 
@@ -118,9 +135,11 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     bundle = load_bundle(Path(task.bundle))
     if bundle.clusters is not None:
         bundle = replace(bundle, clusters=with_names(bundle.clusters, dict(task.cluster_names)))
-    spec = bundle.spec
-    bucket = load_features(task.shelf, task.keys, task.bucket, spec)
-    attributes = tuple(name for name, _ in bundle.contacts)
+    scores = bundle_schema(bundle)
+    applied, spec = task.applied, task.applied.spec
+    compiled = compile_applied(applied, scores, task.as_of)
+    bucket = load_features(task.shelf, task.keys, task.bucket, spec, compiled.measures)
+    attributes = tuple(name for name, _ in applied.attributes)
     users = join_contacts(bucket.users, task.contacts, task.keys, attributes)
     features = users.join(bucket.features, on="user", how="inner", maintain_order="right")
     matched = int(features[HAS_CONTACT].sum())
@@ -129,13 +148,20 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         return ScoreRecord(features.height, bucket.kept, matched, infinite=infinite)
     with_accounts = join_accounts(features, task.accounts, task.shelf.end_day, spec)
     scored = add_scores(with_accounts, bundle, task.threads)
-    contacts = {name: scored.schema[name] for name in attributes}
-    rules = compile_rules(task.segments, rule_schema(spec, bundle_schema(bundle), contacts))
-    assigned, memberships = assign_segments(scored, rules, task.fallback)
+    points, ledger = apply_cards(compiled.cards, scored)
+    evaluated = evaluate(
+        compiled.plan,
+        scored.with_columns(points),
+        {} if task.lists is None else bucket_lists(Path(task.lists), task.keys, scored["user_id"]),
+        None if task.previous is None else previous_members(task.previous, task.keys, scored.select("user_id")),
+        task.as_of,
+    )
+    assigned = evaluated.users
+    measured = tuple(measure.name for measure in compiled.measures)
     tables = {
-        "features": assigned.select("user_id", *(f.name for f in catalogue(spec)), *attributes),
-        "scores": assigned.select("user_id", *bundle_schema(bundle)),
-        "memberships": memberships.sort("user_id", "segment"),
+        "features": assigned.select("user_id", *(f.name for f in catalogue(spec)), *measured, *attributes),
+        "scores": assigned.select("user_id", *published_scores(applied, compiled.plan, scores)),
+        "points": ledger,
     }
     stem, staging = f"part-{task.bucket:05d}-{task.mark}", Path(task.staging)
     files: dict[str, tuple[FileRecord, ...]] = {}
@@ -164,6 +190,17 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         },
         drift=None if bundle.drift is None else count(scored, bundle.drift),
         notes=tuple(note for model in bundle.models if (note := load_scorer(model.text, model.spec).note)),
+        sets=_write_sets(evaluated.members, staging, stem),
+        stats=segment_stats(
+            assigned,
+            evaluated.holds,
+            evaluated.clauses,
+            spec=spec,
+            window=applied.window,
+            attributes=attributes,
+            cards=tuple(card.name for card in applied.cards),
+        ),
+        listed=evaluated.listed,
         far=0 if bundle.clustering is None else int((scored["cluster_distance"] > bundle.clustering.far).sum()),
     )
 
@@ -182,7 +219,7 @@ def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataF
     if bundle.rfm_edges is not None:
         scores = rfm_score(rfm_columns(features), bundle.rfm_edges)
         names = scores.select(
-            rfm_segment=segment_of(bundle.segment_map, pl.col("r_score"), pl.col("f_score"), pl.col("m_score"))
+            rfm_segment=segment_of(bundle.segment_table, pl.col("r_score"), pl.col("f_score"), pl.col("m_score"))
         )
         columns += [*scores.select("r_score", "f_score", "m_score").get_columns(), names["rfm_segment"]]
     if bundle.clustering is not None:
@@ -265,3 +302,12 @@ def _segment_sizes(assigned: pl.DataFrame) -> dict[str, SegmentSize]:
     spent = pl.col(MONETARY_MINOR).sum() if MONETARY_MINOR in assigned.columns else pl.lit(0, pl.Int64)
     sizes = assigned.group_by("segment").agg(pl.len(), spent.alias("spent"))
     return {name: SegmentSize(users, spent) for name, users, spent in sizes.iter_rows()}
+
+
+def _write_sets(members: pl.DataFrame, staging: Path, stem: str) -> str | None:
+    """Who is in which segment, beside the tables: the ledger is made from it, and it is not published."""
+    if members.is_empty():
+        return None
+    path = staging / SETS_FOLDER / f"{stem}.parquet"
+    durable_parquet_at(members, path, compression="lz4")
+    return str(path)

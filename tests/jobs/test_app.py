@@ -177,6 +177,7 @@ def test_quiet(tamis: Tamis, folder: Path, pipeline: SimpleNamespace) -> None:
 
 def test_options_reach_the_pipeline(tamis: Tamis, folder: Path, pipeline: SimpleNamespace) -> None:
     options = ("--out", "there", "--set", "out=elsewhere", "--set", "seed=0", "--executor", "local", "--bundle", "b1")
+    options = (*options, "--accept", "jump", "--accept", "small:vip")
     assert tamis("score", "--as-of", "2026-01-31", *options).exit_code == 0
     [(name, config, as_of, executor, others)] = pipeline.calls
     assert name == "score"
@@ -184,7 +185,7 @@ def test_options_reach_the_pipeline(tamis: Tamis, folder: Path, pipeline: Simple
     assert config.out == str(folder / "there")
     assert config.seed == 0
     assert executor.name == "local"
-    assert others == {"bundle": Path("b1")}
+    assert others == {"bundle": Path("b1"), "accept": ["jump", "small:vip"]}
 
 
 def test_check_needs_no_day(tamis: Tamis, folder: Path, pipeline: SimpleNamespace) -> None:

@@ -1,0 +1,72 @@
+"""From the buckets that were scored to the ledger of memberships: which staged files are of which bucket."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from engine.ledger.bucket import BucketFiles, Scored
+from engine.segments.definition import Definition
+from engine.segments.static_lists import unknown_ids
+from engine.stages.scoring import ScoreRecord
+from engine.tables.manifest import TableRecord
+
+
+def staged_scored(
+    work: Path,
+    as_of: date,
+    run_id: str,
+    buckets: Sequence[ScoreRecord],
+    definitions: TableRecord | None,
+    *,
+    user_dtype: str,
+    rekeyed: int,
+    bundle: Path,
+) -> Scored:
+    """What the ledger of a run is made from.
+
+    Args:
+        work: Work folder of the run.
+        as_of: Day of the run.
+        run_id: The run.
+        buckets: What became of the buckets, in their order.
+        definitions: The staged table `segment_definitions`.
+        user_dtype: Int64 or String.
+        rekeyed: User ids that share their key with another one.
+        bundle: Folder of the bundle.
+    """
+    return Scored(
+        as_of=as_of,
+        run_id=run_id,
+        user_dtype=user_dtype,
+        rekeyed=rekeyed,
+        buckets=tuple(
+            BucketFiles(bucket.sets, _only(work, bucket, "features"), _only(work, bucket, "scores"))
+            for bucket in buckets
+        ),
+        definitions=() if definitions is None else tuple(str(work / file.path) for file in definitions.records),
+        bundle=str(bundle.absolute()),
+    )
+
+
+def unknown_in_lists(
+    definitions: Sequence[Definition], lists: Mapping[str, pl.Series], buckets: Sequence[ScoreRecord], work: Path
+) -> tuple[str, ...]:
+    """As `engine.segments.static_lists.unknown_ids`, of the buckets of a run."""
+    if not lists:
+        return ()
+    found: Counter[str] = Counter()
+    for bucket in buckets:
+        found.update(bucket.listed)
+    files = [str(work / file.path) for bucket in buckets for file in bucket.files.get("features", ())]
+    users = pl.scan_parquet(files, glob=False, hive_partitioning=False).select("user_id")
+    return unknown_ids(definitions, lists, found, users)
+
+
+def _only(work: Path, bucket: ScoreRecord, table: str) -> str | None:
+    files = bucket.files[table]
+    return str(work / files[0].path) if files else None
