@@ -60,6 +60,8 @@ def _advice(left: Typed, right: Typed) -> str:
         return f"; a day is written DATE {day}"
     if set(kinds) == {"date", "number"}:
         return f"; days_since({kinds['date'].text}) is a number of days"
+    if "truth" in kinds and re.search("[<>]", kinds["truth"].text):
+        return "; two comparisons stand side by side with AND between them, or as x BETWEEN 1 AND 2"
     if "truth" in kinds:
         return f"; write {kinds['truth'].text} or NOT {kinds['truth'].text}"
     return ""
@@ -199,6 +201,8 @@ def as_condition(node: exp.Expr, value: Typed, reader: Reader) -> pl.Expr:
         reader.problem(node, "NULL is never true, so this holds for nobody")
     elif value.kind != "unknown":
         dtype = "" if value.dtype is None else f" ({value.dtype})"
-        message = f"{value.text} is {NAMED[value.kind]}{dtype}; a condition is true or false: compare it with a value"
+        flag = reader.scope.units.get(value.text) == "flag"
+        advice = f"write {value.text} = 1 or {value.text} = 0" if flag else "compare it with a value"
+        message = f"{value.text} is {NAMED[value.kind]}{dtype}; a condition is true or false: {advice}"
         reader.problem(node, message)
     return NOWHERE

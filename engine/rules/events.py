@@ -138,14 +138,14 @@ def _arguments(node: exp.Expr, form: Form, arguments: Sequence[exp.Expr], reader
         kind = type(argument).__name__
         if kind == "Kwarg":
             _by_name(argument, form, given, reader)
-        elif kind == "Literal" and argument.is_string:
+        elif (
+            kind == "Literal"
+            and argument.is_string
+            and (len(given.types) < form.types or not argument.name.isdecimal())
+        ):
             given.types.append((unicodedata.normalize("NFC", argument.name), argument))
         elif kind in {"Literal", "Neg"}:
-            free = next((key for key in form.numbers if key not in given.numbers), None)
-            if free is None:
-                reader.problem(argument, f"one number too many{usage}")
-            else:
-                _number(argument, free, given, reader)
+            _by_place(argument, form, given, reader)
         elif len(given.types) < form.types and kind == "Column":
             advice = f": write '{argument.name}'" if argument.name in known else ""
             reader.problem(argument, f"event types stand in single quotes{advice}{usage}")
@@ -166,6 +166,21 @@ def _arguments(node: exp.Expr, form: Form, arguments: Sequence[exp.Expr], reader
 
 
 _SAID: Final = {"days": "the number of days", "recent": "the recent days", "within": "within => days"}
+
+
+def _by_place(argument: exp.Expr, form: Form, given: Arguments, reader: Reader) -> None:
+    free = next((key for key in form.numbers if key not in given.numbers), None)
+    wrong = None
+    if type(argument).__name__ == "Literal" and argument.is_string:
+        wrong = f"numbers stand without quotes: {argument.name}"
+    elif free is None:
+        wrong = "one number too many" if form.numbers else "numbers are given by name here"
+    if wrong is not None:
+        reader.problem(argument, f"{wrong}; it is written {form.usage}")
+        # What was meant is not missing, too.
+        given.numbers.update(dict.fromkeys(form.needed, 1))
+    elif free is not None:
+        _number(argument, free, given, reader)
 
 
 def _by_name(argument: exp.Expr, form: Form, given: Arguments, reader: Reader) -> None:

@@ -25,6 +25,7 @@ from engine.rules.words import (
     QUERY,
     TIME_UNITS,
     TYPED_TEXT,
+    UNITS,
 )
 from engine.suggest import did_you_mean
 
@@ -195,7 +196,8 @@ def _tests_truth(word: str, before: Token, after: Token) -> bool:
 
 def _no_function(word: str) -> str:
     if word in AGGREGATES:
-        return f"{word}() looks at many users; a rule sees one user's row only"
+        events = "; event_count() and event_amount() add up a user's events" if word in {"COUNT", "SUM"} else ""
+        return f"{word}() looks at many users; a rule sees one user's row only{events}"
     if word in QUERY:
         return f"{word}: {_ONE_ROW}"
     if word in INSTEAD:
@@ -272,6 +274,9 @@ def _side_by_side(around: Around, columns: Collection[str]) -> list[Problem]:
     if token.upper in TIME_UNITS and before.kind in {"text", "number"}:
         return []
     advice = "is an operator, AND or OR missing?"
+    if before.kind == "number" and token.upper in UNITS:
+        message = f"a number stands without its unit: {before.written}, not {before.written} {token.written}"
+        return [Problem(message, token.start, token.end)]
     if before.kind == "text" and token.kind in {"text", "word"} and token.start == before.end:
         advice = "an apostrophe within a text is written twice: 'Val d''Oise'"
     elif before.kind == token.kind == "word" and before.written not in columns:

@@ -62,7 +62,9 @@ def _member(node: exp.Expr, name: str, reader: Reader) -> pl.Expr:
         reader.problem(node, "segments cannot be asked for here: they are not known before all users are scored")
         return pl.lit(value=False)
     if name not in known:
-        message = f"no segment {name!r}{did_you_mean(name, known)}; there are {some_of(sorted(known)) or 'none'}"
+        near = did_you_mean(name, known)
+        rest = "`tamis segments list` shows all" if near else f"there are {some_of(sorted(known)) or 'none'}"
+        message = f"no segment {name!r}{near}; {rest}"
         reader.problem(node, message)
         return pl.lit(value=False)
     reader.found.segments.add(name)

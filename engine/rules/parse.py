@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from engine.rules.hints import MAX_CHARACTERS, MAX_COPIES, MAX_DEPTH, slips, too_deep, too_much, unknown_names
 from engine.rules.problems import Problem
 from engine.rules.source import Source, Token, source_of
-from engine.rules.words import KEYWORDS
+from engine.rules.words import KEYWORDS, TIME_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -114,6 +114,13 @@ def _explained(source: Source, error: object) -> Problem:
     description, highlight = str(details[0].get("description", "")), str(details[0].get("highlight", ""))
     place = _found_at(source, int(details[0].get("line") or 1), int(details[0].get("col") or 0))
     token = source.tokens[place]
+    before = source.tokens[place - 1] if place else token
+    compares = before.upper in {"=", "<", "<=", ">", ">=", "<>", "!="}
+    if description.startswith("Required keyword: 'this' missing for") and compares and token.upper not in KEYWORDS:
+        message = f"something is missing before {before.written}: each comparison names what it compares"
+        return Problem(message, before.start, token.end)
+    if before.kind == "number" and token.upper in TIME_UNITS:
+        return Problem(f"a number of days stands without its unit: {before.written}", token.start, token.end)
     if "missing for" in description and token.upper in {*KEYWORDS, *"=<>+-*/%", "<=", ">=", "<>", "!=", "//", "||"}:
         message = f"something is missing beside {token.written}"
     elif "missing for" in description or "number of provided arguments" in description:

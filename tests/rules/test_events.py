@@ -142,7 +142,7 @@ def test_spellings_of_one_question_are_one_measure() -> None:
         ("regularly('open', 5, 4, 7)", "5 of 4 periods can never be"),
         ("regularly('open', 5, 6000, 7)", "the periods have 36,500 days together at most"),
         ("followed_by('open', 'plan')", "within => days missing; it is written followed_by("),
-        ("followed_by('open', 'plan', 3)", "one number too many; it is written followed_by("),
+        ("followed_by('open', 'plan', 3)", "numbers are given by name here; it is written followed_by("),
         ("followed_by('open', within => 3)", "expected 2 event types in single quotes"),
         ("followed_by('open', 'plan', within => 3, page = 'x')", "conditions are given as first => (condition) and"),
         ("held_for('plan', 30)", "the condition is missing; it is written held_for("),
