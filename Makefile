@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-segments bench-value lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-publish bench-segments bench-value servers warehouse-tests lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,16 @@ test: $(READY) ## Run the tests
 slow: $(READY) ## Run the tests that take minutes (kills, mutants, histories, the other executor)
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile $(ARGS)
 
+servers: ## Install the servers that tests start: PostgreSQL, of Debian and its kin
+	@for folder in /usr/lib/postgresql/*/bin; do test -x $$folder/initdb && exit 0; done; \
+	command -v initdb >/dev/null && exit 0; \
+	command -v apt-get >/dev/null || { echo 'Install PostgreSQL: its server is not here, and neither is apt-get.' >&2; exit 1; }; \
+	sudo=; test "$$(id -u)" = 0 || sudo=sudo; \
+	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends postgresql
+
+warehouse-tests: $(READY) servers ## Run the tests of warehouses; a server that is not there is a failure
+	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/warehouse tests/jobs/test_load.py $(ARGS)
+
 check: $(READY) ## Check formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,6 +60,9 @@ bench-features: $(READY) ## Measure the features against DuckDB, Polars and a sc
 
 bench-predict: $(READY) ## Measure the scores of a model against LightGBM (BENCH_ROWS, BENCH_TREES, BENCH_LEAVES, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.predict
+
+bench-publish: $(READY) ## Measure a publish against one call of Polars (BENCH_USERS, BENCH_TURNS)
+	$(BIN)/python -m benchmarks.publish
 
 bench-segments: $(READY) ## Measure a hundred rules against one DuckDB query (BENCH_USERS, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.segments

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from engine.errors import ConfigError
+from engine.events.probe import read_footers
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 _COLUMN: Final = "user_id"
@@ -94,14 +95,10 @@ def _cells(text: str, separator: str) -> pl.Series:
 
 
 def _column(file: Path) -> pl.Series:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import read_metadata
-
-    try:
-        # Arrow reads the footer first: on a damaged one Polars may abort the process.
-        read_metadata(file)
-    except ArrowException as error:
-        raise OSError(0, "it is no Parquet file") from error
+    # In a child process first: a damaged footer may abort whoever reads it.
+    [footer] = read_footers([file])
+    if footer.problem:
+        raise OSError(0, footer.problem)
     columns = pl.read_parquet_schema(file)
     name = _COLUMN if _COLUMN in columns else next(iter(columns), "")
     dtype = columns.get(name)

@@ -12,8 +12,10 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from engine.config_exports import Exports
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
+from engine.config_publish import Publish
 from engine.config_segments import Experiment, Guards, Kpis, Lifecycle, PointCard, PointRule, RfmCell, Segment
 from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
 from engine.config_values import Section, Text, TimeZone
@@ -35,6 +37,7 @@ __all__ = [
     "Exclude",
     "Execution",
     "Experiment",
+    "Exports",
     "Features",
     "Guards",
     "Identity",
@@ -45,6 +48,7 @@ __all__ = [
     "Param",
     "PointCard",
     "PointRule",
+    "Publish",
     "Rfm",
     "RfmCell",
     "RfmMethod",
@@ -62,6 +66,8 @@ class Checks(Section):
 
     max_reject_share: float = Field(0.01, ge=0, le=1)
     """The run stops when a larger share of a source's rows is rejected."""
+    bad_files: Literal["refuse", "quarantine"] = "refuse"
+    """Parquet files of a source that cannot be read stop the run, or are left out and named in its record."""
 
 
 class Execution(Section):
@@ -140,8 +146,12 @@ class Config(Section):
     """What is looked at before a publish."""
     kpis: Kpis = Kpis()
     """The window of the key figures."""
+    publish: Publish = Publish()
+    """Table formats that the tables are committed to."""
     execution: Execution = Execution()
     """Where the work is done."""
+    exports: Exports = Exports()
+    """Files of segments for e-mail tools."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

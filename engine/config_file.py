@@ -19,13 +19,23 @@ from engine.config_presets import apply_presets
 from engine.config_problems import Problem, problems_of
 from engine.errors import ConfigError
 from engine.propensity.presets import FILLED
+from engine.remote.output import with_local_state
 from engine.suggest import did_you_mean
 from engine.toml_text import KeyPath, dotted, key_lines, split_dotted
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
-_PATH_KEYS = (("out",), ("sources", "*", "path"), ("contacts", "path"), ("identity", "path"), ("segments", "*", "list"))
+_PATH_KEYS = (
+    ("out",),
+    ("sources", "*", "path"),
+    ("contacts", "path"),
+    ("identity", "path"),
+    ("segments", "*", "list"),
+    ("publish", "url"),
+    ("publish", "state"),
+    ("exports", "suppress"),
+)
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WITHOUT_EFFECT_ON_NUMBERS = ("executor", "address", "cpus_per_task", "task_timeout_seconds", "retries")
 
@@ -108,7 +118,7 @@ def config_hash(config: Config) -> str:
     Left out are the output folder, when `run` fits again, and how the work is executed; `execution.rows_per_task`
     stays, for it decides the number of buckets. Input paths count as they stand in `config`.
     """
-    settings = config.model_dump(mode="json", exclude={"out", "refit_after_days"})
+    settings = config.model_dump(mode="json", exclude={"out", "refit_after_days", "publish", "exports"})
     for key in _WITHOUT_EFFECT_ON_NUMBERS:
         del settings["execution"][key]
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -218,7 +228,7 @@ def _resolve_paths(raw: dict[str, Any], origins: dict[KeyPath, str], path: Path)
             return _absolute(base, value)
         return value
 
-    return {key: resolve(value, (key,)) for key, value in with_out.items()}
+    return with_local_state({key: resolve(value, (key,)) for key, value in with_out.items()}, folder)
 
 
 def _is_path(at: KeyPath) -> bool:

@@ -28,7 +28,7 @@ from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import Prepared, prepare
 from engine.stages.scoring import check_attributes, check_user_ids
 from engine.suggest import did_you_mean, some_of
-from engine.tables.durable import durable_parquet
+from engine.tables.durable import durable_parquet, durable_parquet_at
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import bundles_folder, manifest_path
 from engine.tables.manifest import Manifest, read_manifest
@@ -137,7 +137,7 @@ def explain_run(
             dtype = pl.String() if fitted.user_dtype == "String" else pl.Int64()
             users = pl.Series("user_id", list(ids.values()), dtype).unique().sort()
             asked = work / "asked.parquet"
-            users.to_frame().write_parquet(asked)
+            durable_parquet_at(users.to_frame(), asked)
             buckets = _buckets_of(users, prepared)
             accounts = account_files(
                 prepared,

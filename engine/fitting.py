@@ -51,7 +51,7 @@ from engine.stages.learning_plan import (
     matrix_tasks,
     model_schema,
 )
-from engine.stages.notices import alarms, fit_warnings, stale_log
+from engine.stages.notices import alarms, fit_warnings, quarantined_files, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import prepare, types_in_use
 from engine.stages.schemas import configured_schema
@@ -135,7 +135,10 @@ def fit_opened(
                     **ingest_counts(prepared.ingested),
                     **({"users": sum(bucket.users for bucket in watched)} if watched else {}),
                     "refit": refit.to_dict(),
-                    "warnings": stale_log(config, prepared.ingested.last_day, as_of),
+                    "warnings": [
+                        *stale_log(config, prepared.ingested.last_day, as_of),
+                        *quarantined_files(prepared.ingested.quarantined),
+                    ],
                 }
                 return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(in_use))
         first, last = prepared.ingested.first_day or 0, prepared.ingested.last_day or 0
@@ -188,6 +191,7 @@ def fit_opened(
         **({"kept_value": list(learnt.kept_value)} if learnt.kept_value else {}),
         "warnings": [
             *_not_taken(out, folder),
+            *quarantined_files(prepared.ingested.quarantined),
             *(f"target {name!r}: {_kept_line(reasons, before)}" for name, reasons in learnt.kept.items()),
             *_kept_value_line(learnt.kept_value, before),
             *fit_warnings(model.spec for model in bundle.models),

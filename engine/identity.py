@@ -32,7 +32,7 @@ _LEARNT_FROM = (
 _APPLIED_LATER = {"path", "tune", "gate", "names", "max_moved", "refit_psi", "refit_far"}
 """Keys of these sections that change nothing that is learnt."""
 _DIGITS = 10
-_CODE = ("tamis", "polars", "polars-hash", "numpy", "scipy", "lightgbm", "scikit-learn")
+_CODE = ("tamis", "polars", "polars-hash", "pyarrow", "numpy", "scipy", "lightgbm", "scikit-learn")
 """Packages whose versions can change a byte of what is written."""
 
 

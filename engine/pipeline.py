@@ -21,6 +21,7 @@ from engine.features.choice import feature_spec
 from engine.features.measures import needs_rows
 from engine.features.windows import day_number
 from engine.fitting import check_rules, conditions_of, fit_opened, fit_run
+from engine.formats.commit import check_format, commit_run
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.ledger.bucket import ledger_bucket, ledger_counts, ledger_tasks
 from engine.ledger.cascade import correct_later, ledger_records, note_publish
@@ -30,11 +31,10 @@ from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
 from engine.segments.before import to_counts
 from engine.segments.findings import check_accepted
-from engine.segments.static_lists import list_notes, read_lists, stage_lists
+from engine.segments.static_lists import list_notes, read_lists
 from engine.segments.stats import add
 from engine.stages.accounting import (
     Stopwatch,
-    check_tables,
     contact_counts,
     ingest_counts,
     reconcile,
@@ -52,17 +52,20 @@ from engine.stages.forward import forward_shelf, keep_totals
 from engine.stages.guarding import guarded, segment_tables
 from engine.stages.input import read_links
 from engine.stages.learning import check_history
-from engine.stages.memberships import staged_scored, unknown_in_lists
-from engine.stages.notices import score_warnings, stale_log
+from engine.stages.memberships import staged_lists, staged_scored, unknown_in_lists
+from engine.stages.notices import quarantined_files, score_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import count_rows, prepare, types_in_use
 from engine.stages.schemas import bundle_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.stages.segmenting import applied_of, compile_applied, segments_hash
+from engine.stages.user_tables import user_tables
+from engine.stages.writing import check_staged, write_scored
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
 from engine.tables.publish import publish
+from engine.tables.schema_policy import TABLE_VERSION, check_schemas
 from engine.tables.workspace import workspace
 
 __all__ = ["check_run", "features_run", "fit_run", "run", "score_run"]
@@ -128,14 +131,15 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     applied = applied_of(config, fitted.spec, contacts)
     compiled = compile_applied(applied, bundle_schema(fitted), as_of)
     spec, plan = applied.spec, compiled.plan
+    changes = check_schemas(out, as_of, user_tables(fitted, applied, compiled, contacts), config.publish.table_version)
     check_accepted(how.accept, plan.definitions)
+    check_format(config)
     lists = read_lists(plan.definitions, opened.given.user_dtype, read_links(config, opened.given))
     identity = bundle_id(folder)
     fingerprints = {**opened.fingerprints, "bundle": identity, "segments": segments_hash(plan.definitions)}
     run_id = run_identity("score", as_of, fingerprints)
     mark = run_mark(run_id)
     with workspace(out, run_id) as work:
-        rejects = table_folder(work, "rejects", as_of)
         with watch.stage("read"):
             prepared = prepare(
                 config,
@@ -146,7 +150,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                 progress=progress,
                 types=tuple(kind.name for kind in fitted.spec.types if kind.of is None),
                 wanted=wanted_of(spec, config.targets, compiled.measures),
-                rejects=rejects,
+                rejects=table_folder(work, "rejects", as_of),
             )
         rekeyed = len(prepared.index.rekeyed)
         before = find_previous(out, as_of, rekeyed=rekeyed)
@@ -155,9 +159,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             accounts = account_files(
                 prepared, shelf, spec, (shelf.end_day,), work=work, executor=executor, progress=progress
             )
-            listed = None if not lists else work / "lists.parquet"
-            if listed is not None:
-                stage_lists(lists, listed)
+            listed = staged_lists(lists, work)
             tasks = [
                 ScoreTask(
                     bucket=index,
@@ -171,7 +173,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                     mark=mark,
                     threads=executor.threads,
                     accounts=accounts,
-                    lists=None if listed is None else str(listed),
+                    lists=listed,
                     previous=before if plan.tenures else None,
                     cluster_names=tuple(config.clusters.names.items()),
                 )
@@ -187,6 +189,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             **ingest_counts(prepared.ingested),
             "events": event_counts(prepared.index.entries, day_number(as_of), prepared.types),
             "users": users,
+            TABLE_VERSION: config.publish.table_version,
             **contact_counts(prepared, buckets),
             "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
@@ -201,6 +204,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             *unknown_in_lists(plan.definitions, lists, buckets, work),
             *told,
             *notes,
+            *changes,
         ]
         counts |= to_counts(stats)
         single = {"drift": drift, **segment_tables(stats, plan, applied, config.currency_digits)}
@@ -219,8 +223,19 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             ledger_work = ledger_tasks(scored, before, work)
             records = executor.map(ledger_bucket, ledger_work, on_done=track(progress, "ledger", len(ledger_work)))
         counts["ledger"] = ledger_counts(scored, before, records)
-        tables = table_records(prepared, buckets, as_of, [*staged.values(), *ledger_records(records, as_of)])
-        check_tables(tables, users)
+        tables = table_records(
+            prepared,
+            buckets,
+            as_of,
+            [
+                *staged.values(),
+                *ledger_records(ledger_work, records, executor),
+                *write_scored(buckets, as_of, staging=work, mark=mark, executor=executor),
+            ],
+        )
+        check_staged(
+            config, tables, users, as_of, staging=work, buckets=len(buckets), rekeyed=rekeyed, executor=executor
+        )
         check_unchanged(opened)
         with watch.stage("publish"):
             manifest = Manifest(run_id, as_of, identity, fingerprints, counts, tables)
@@ -228,6 +243,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             publish(work, out, manifest)
             corrected = correct_later(out, as_of, executor, progress)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], out)
+        counts |= commit_run(config, as_of)
     if corrected:
         counts = {**counts, "ledger_corrected": [day.isoformat() for day in corrected]}
     summaries = {table.name: TableSummary.of(table, str(out)) for table in tables}
@@ -288,7 +304,10 @@ def features_run(
         "users": sum(bucket.users for bucket in buckets),
         **({} if spec.account is None else contact_counts(prepared, buckets)),
         "rolled_up": {"units": prepared.rolled[0], "rows": prepared.rolled[1]},
-        "warnings": stale_log(config, prepared.ingested.last_day, as_of),
+        "warnings": [
+            *stale_log(config, prepared.ingested.last_day, as_of),
+            *quarantined_files(prepared.ingested.quarantined),
+        ],
     }
     table = TableSummary(str(to), counts["users"], len(files), sum(file.bytes for file in files))
     return RunRecord(run_id, as_of, counts, watch.timings(), {"features": table})
@@ -358,10 +377,10 @@ def check_run(
             total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
     priced = frozenset(count.event_type for count in total.types if count.priced)
     check_rules(config, feature_spec(config, types, priced, opened.contacts), opened.contacts)
-    warnings = []
+    warnings = quarantined_files(total.quarantined)
     if as_of is not None:
         check_history(config.targets, total.first_day or 0, total.last_day or 0, day_number(as_of))
-        warnings = stale_log(config, total.last_day, as_of)
+        warnings += stale_log(config, total.last_day, as_of)
     counts = {
         "rows": {
             "read": rows_read(total),

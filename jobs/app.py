@@ -12,16 +12,21 @@ from typer.core import TyperGroup
 
 from jobs.check import check
 from jobs.console import run_guarded, write
+from jobs.ddl import ddl
 from jobs.diff import diff
 from jobs.explain import explain
+from jobs.export import export
 from jobs.fit import fit
+from jobs.gc import gc
 from jobs.init import init
 from jobs.later import add_later
 from jobs.options import AsJson, Quiet
+from jobs.publish import publish
 from jobs.run import run
 from jobs.score import score
 from jobs.session import parse_day
 from jobs.validate import validate
+from jobs.verify import verify
 from jobs.why import why
 
 _EXIT_CODES = """Exit codes:
@@ -120,10 +125,16 @@ app.command(rich_help_panel="Run")(check)
 app.command(rich_help_panel="Run")(fit)
 app.command(rich_help_panel="Run")(score)
 app.command(rich_help_panel="Run")(run)
+app.command(rich_help_panel="Hand over")(ddl)
+app.command(rich_help_panel="Hand over")(export)
+app.command(rich_help_panel="Hand over")(publish)
+add_later(app, "load", "jobs.load:load_app", help_text="Load published tables into a database.", panel="Hand over")
 app.command(rich_help_panel="Inspect")(diff)
 app.command(rich_help_panel="Inspect")(explain)
 app.command(rich_help_panel="Inspect")(validate)
 app.command(rich_help_panel="Inspect")(why)
+app.command(rich_help_panel="Keep")(gc)
+app.command(rich_help_panel="Keep")(verify)
 for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
     ("clusters", "Look at the clusters of users that fits have found."),
@@ -132,6 +143,7 @@ for _name, _help in (
     ("points", "Look at the score cards, and at what their rules tell."),
     ("rollup", "Look at the rollup store, or mend it."),
     ("segments", "Look at the segments, check them, and try rules."),
+    ("tables", "Look at Delta or Iceberg tables, and keep them small."),
 ):
     add_later(app, _name, f"jobs.{_name}:{_name}_app", help_text=_help, panel="Inspect")
 

@@ -67,10 +67,14 @@ def session(config: Config, *, quiet: bool) -> Iterator[Session]:
     # Read when LightGBM loads: its waiting threads spin, which makes two of them slower than one on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from engine.execution.open import open_executor
+    from engine.remote.fetch import cache_folder, clear
     from jobs.progress import progress_bars
 
-    with open_executor(config.execution) as executor, progress_bars(quiet=quiet) as progress:
-        yield Session(config, executor, progress)
+    try:
+        with open_executor(config.execution) as executor, progress_bars(quiet=quiet) as progress:
+            yield Session(config, executor, progress)
+    finally:
+        clear(cache_folder(Path(config.out).absolute()))
 
 
 def _give_back_large_blocks() -> None:

@@ -205,9 +205,9 @@ CASES = {
     "a remote path": Case(
         nothing,
         "input-remote",
-        ("'s3://bucket/shop/*.parquet'", "not supported yet"),
+        ("'ftp://bucket/shop/*.parquet'", "expected a path on this machine"),
         2,
-        change=('path = "shop"', 'path = "s3://bucket/shop/*.parquet"'),
+        change=('path = "shop"', 'path = "ftp://bucket/shop/*.parquet"'),
     ),
     "an empty file": Case(one_file(lambda _: b""), "input-unreadable", ("shop/1.parquet", "empty (0 bytes)")),
     "a truncated file": Case(one_file(lambda whole: whole[:-20]), "input-unreadable", ("shop/1.parquet", "truncated")),

@@ -17,6 +17,7 @@ import numpy as np
 from engine.clusters.nearest import Floats
 from engine.clusters.units import Whole, whole
 from engine.execution.protocol import Executor
+from engine.tables import disk
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -95,10 +96,8 @@ class BlockFile:
 
 def write_block(rows: Floats, path: Path) -> BlockFile:
     """Write prepared rows, shape (n, d); whoever reads the path sees the whole file or none."""
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
+    with disk.replacing(path) as file:
         np.save(file, np.asfortranarray(rows, dtype=np.float64), allow_pickle=False)
-    unfinished.replace(path)
     return BlockFile(str(path), len(rows))
 
 

@@ -28,6 +28,7 @@ from engine.clusters.seeding import generator
 from engine.clusters.solutions import FINDS_ITS_OWN, Fit, solve
 from engine.clusters.weighted import Weighted
 from engine.config_learning import Clusters
+from engine.tables import disk
 
 _DRAWN_AT_MOST: Final = {"kmeans": 20_000, "mixture": 20_000, "ward": 4000}
 """Users of one bootstrap sample. Density-based clusters need all: fewer users would be less dense."""
@@ -90,10 +91,9 @@ class Stability:
 
 def write_labelled(labelled: Labelled, path: Path) -> Path:
     """Write users and their clusters to a file, whole or not at all, for tasks that may run elsewhere."""
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
+    with disk.replacing(path) as file:
         np.savez(file, rows=labelled.users.rows, counts=labelled.users.counts, labels=labelled.labels)
-    return unfinished.replace(path)
+    return path
 
 
 def resample_tasks(

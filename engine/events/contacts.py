@@ -7,26 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
 from engine.config import Contacts
 from engine.errors import DataError
-from engine.events.files import find_files
+from engine.events.files import locate_files
 from engine.events.mapping import stable_hash
 from engine.events.probe import Footer, read_footers
 from engine.events.read import reading
 from engine.events.schema import RESERVED_NAMES
+from engine.events.untrusted import naming_files
+from engine.remote.fetch import fetched_as
 from engine.rollups.parts import write_part
 from engine.suggest import did_you_mean
 
 
 @dataclass(frozen=True)
 class ContactsTask:
-    """The contacts to read and the part to write; None to only check."""
+    """The contacts to read and the part to write (None to only check), and where remote files are fetched to."""
 
     contacts: Contacts
     part: str | None
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,24 @@ class ContactsRecord:
     part: str | None
 
 
-def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType]]:
+def contact_schema(contacts: Contacts, cache: Path | None = None) -> tuple[list[str], dict[str, pl.DataType]]:
     """Files and attribute types of the contacts.
+
+    Args:
+        contacts: Their configuration.
+        cache: Where files of object stores are fetched to.
 
     Raises:
         ConfigError: No file.
         DataError: An unreadable file, or columns that are not there.
     """
-    footers = read_footers(find_files("contacts", contacts.path))
+    located = locate_files("contacts", contacts.path)
+    with fetched_as(located, cache) as files:
+        return [str(file) for file in located], _checked_schema(contacts, files)
+
+
+def _checked_schema(contacts: Contacts, found: Sequence[Path]) -> dict[str, pl.DataType]:
+    footers = read_footers(found)
     bad = [f"  {footer.file}: {footer.problem}" for footer in footers if footer.problem]
     if bad:
         raise DataError("contacts: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
@@ -80,7 +94,7 @@ def contact_schema(contacts: Contacts) -> tuple[list[str], dict[str, pl.DataType
             code="contacts-columns",
             hint="Columns of the files: " + ", ".join(schema),
         )
-    return files, {name: _attribute_dtype(schema[name]) for name in wanted}
+    return {name: _attribute_dtype(schema[name]) for name in wanted}
 
 
 def _schema(file: str) -> dict[str, pl.DataType]:
@@ -114,12 +128,19 @@ def read_contacts(task: ContactsTask) -> ContactsRecord:
     Raises:
         DataError: A user with more than one row, or a file that cannot be read.
     """
-    files = [str(file) for file in find_files("contacts", task.contacts.path)]
+    located = locate_files("contacts", task.contacts.path)
+    with fetched_as(located, None if task.cache is None else Path(task.cache)) as found:
+        return _read(task, [str(file) for file in found])
+
+
+def _read(task: ContactsTask, files: Sequence[str]) -> ContactsRecord:
     schema = _schema(files[0])
     attributes = {name: _attribute_dtype(schema[name]) for name in _wanted(task.contacts, schema)}
-    with reading("contacts", files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"):
+    named = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    columns = [task.contacts.user_id, *attributes]
+    with naming_files("contacts", files, columns), reading("contacts", named):
         frame = (
-            pl.scan_parquet(files, glob=False, hive_partitioning=False, extra_columns="ignore")
+            pl.scan_parquet(list(files), glob=False, hive_partitioning=False, extra_columns="ignore")
             .select(
                 pl.col(task.contacts.user_id).cast(pl.String).alias("user_id"),
                 *(_attribute(name, dtype) for name, dtype in attributes.items()),

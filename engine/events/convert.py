@@ -28,6 +28,8 @@ from engine.events import csv_text, json_lines
 from engine.events.files import text_kind
 from engine.events.read import input_changed, storage_failure
 from engine.events.text_types import Types, as_type, from_json, storable, to_json, type_of_text, widen_all
+from engine.remote.address import RemoteFile
+from engine.remote.fetch import fetched_as
 from engine.tables import disk
 
 _FORMAT: Final = 1
@@ -42,19 +44,22 @@ _METADATA = b"tamis_types"
 class _Text:
     """A text file of a source, as it was found."""
 
-    file: Path
+    file: Path | RemoteFile
     kind: str
     source: Source
     stamp: tuple[int, int, int]
     identity: str
+    fetch_to: Path | None
 
-    def blocks(self, read_as: Types | None = None) -> Iterator[pl.DataFrame]:
+    def blocks(self, path: Path, read_as: Types | None = None) -> Iterator[pl.DataFrame]:
         if self.kind == "csv":
-            return csv_text.read_blocks(self.file, self.source.csv)
-        return json_lines.read_chunks(self.file, read_as)
+            return csv_text.read_blocks(path, self.source.csv)
+        return json_lines.read_chunks(path, read_as)
 
 
-def convert_files(files: Sequence[Path], source: Source, cache: Path) -> list[Path]:
+def convert_files(
+    files: Sequence[Path | RemoteFile], source: Source, cache: Path, fetch_to: Path | None = None
+) -> list[Path | RemoteFile]:
     """The files as Parquet: text files converted, unless they already are, and Parquet files as they stand.
 
     Rows keep their order, so that row n of the result is the nth row of data in the text. A column of CSV is a number,
@@ -64,9 +69,10 @@ def convert_files(files: Sequence[Path], source: Source, cache: Path) -> list[Pa
     Files in the cache folder of the source that belong to none of `files` any more are removed.
 
     Args:
-        files: Files of one kind, as `find_files(…, text=True)` gives them.
+        files: Files of one kind, as `locate_files(…, text=True)` gives them.
         source: Whose files they are.
         cache: Folder for converted files; sources share it, runs at the same time do not.
+        fetch_to: Where files of object stores are fetched to while they are read.
 
     Raises:
         ConfigError: The cache cannot be written to.
@@ -78,7 +84,7 @@ def convert_files(files: Sequence[Path], source: Source, cache: Path) -> list[Pa
     if not any(text_kind(file) for file in files):
         return list(files)
     folder = cache / f"{re.sub(_UNSAFE, '_', source.name)[:40]}-{_digest(source.name)[:8]}"
-    texts = [_found(file, source) for file in files]
+    texts = [_found(file, source, fetch_to) for file in files]
     there = _converted_before(folder)
     types = _types_of_all(texts, {_identity_of(file): types for file, types in there.items()})
     wanted: Types = {}
@@ -86,17 +92,20 @@ def convert_files(files: Sequence[Path], source: Source, cache: Path) -> list[Pa
         wanted = widen_all(wanted, found)
     converted = [_convert(text, types[text.identity], wanted, folder, there) for text in texts]
     _sweep(folder, converted)
-    return converted
+    return list(converted)
 
 
-def _found(file: Path, source: Source) -> _Text:
+def _found(file: Path | RemoteFile, source: Source, fetch_to: Path | None) -> _Text:
     stamp = _stamp(file, source)
     settings = source.csv.model_dump(mode="json")
-    named = [_FORMAT, pl.__version__, str(file.absolute()), *stamp, settings]
-    return _Text(file, text_kind(file) or "", source, stamp, _digest(json.dumps(named, sort_keys=True)))
+    name = file.url if isinstance(file, RemoteFile) else str(file.absolute())
+    identity = _digest(json.dumps([_FORMAT, pl.__version__, name, *stamp, settings], sort_keys=True))
+    return _Text(file, text_kind(file) or "", source, stamp, identity, fetch_to)
 
 
-def _stamp(file: Path, source: Source) -> tuple[int, int, int]:
+def _stamp(file: Path | RemoteFile, source: Source) -> tuple[int, int, int]:
+    if isinstance(file, RemoteFile):
+        return *file.stamp, 0
     try:
         found = file.stat()
     except FileNotFoundError as error:
@@ -147,8 +156,8 @@ def _types_of_all(texts: Sequence[_Text], known: Mapping[str, Types]) -> dict[st
 def _types_of(text: _Text) -> Types:
     comma, is_csv = text.source.csv.decimal_comma, text.kind == "csv"
     types: Types = {}
-    with _reading(text):
-        for block in text.blocks():
+    with _reading(text) as path:
+        for block in text.blocks(path):
             found = {
                 name: type_of_text(block[name], numbers=is_csv, decimal_comma=comma) if dtype == pl.String else dtype
                 for name, dtype in block.schema.items()
@@ -163,7 +172,7 @@ def _convert(text: _Text, own: Types, wanted: Types, folder: Path, there: Mappin
     columns = own if text.kind == "csv" else wanted
     types = {name: storable(wanted[name]) for name in columns}
     stem = re.sub(_UNSAFE, "_", text.file.name)[:80]
-    keys = [part for part in text.file.absolute().parent.parts if "=" in part]
+    keys = _hive_folders(text.file)
     name = f"{stem}-{text.identity}-{_digest(json.dumps(to_json(types)))[:8]}.parquet"
     target = Path(folder, *keys, name)
     if target in there:
@@ -185,6 +194,12 @@ def _convert(text: _Text, own: Types, wanted: Types, folder: Path, there: Mappin
     return target
 
 
+def _hive_folders(file: Path | RemoteFile) -> list[str]:
+    if isinstance(file, RemoteFile):
+        return file.hive_folders()
+    return [part for part in file.absolute().parent.parts if "=" in part]
+
+
 def _write(text: _Text, own: Types, types: Types, handle: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
@@ -198,8 +213,8 @@ def _write(text: _Text, own: Types, types: Types, handle: BinaryIO) -> None:
 
 
 def _read(text: _Text, read_as: Types) -> Iterator[pl.DataFrame]:
-    with _reading(text):
-        yield from text.blocks(read_as or None)
+    with _reading(text) as path:
+        yield from text.blocks(path, read_as or None)
 
 
 def _column(block: pl.DataFrame, name: str, dtype: pl.DataType, text: _Text) -> pl.Expr:
@@ -211,11 +226,12 @@ def _column(block: pl.DataFrame, name: str, dtype: pl.DataType, text: _Text) -> 
 
 
 @contextmanager
-def _reading(text: _Text) -> Iterator[None]:
+def _reading(text: _Text) -> Iterator[Path]:
     """Names the file in what goes wrong with it, and makes sure that it still is the one that was found."""
     owner = f"source {text.source.name!r}"
     try:
-        yield
+        with fetched_as([text.file], text.fetch_to) as [path]:
+            yield path
     except DataError as error:
         _check_unchanged(text)
         raise DataError(f"{owner}: {text.file}: {error.message}", code=error.code, hint=error.hint) from error

@@ -12,6 +12,7 @@ from engine.errors import DataError
 from engine.events.ingest import Piece
 from engine.events.read import reading, scan, source_mapping, unchanged
 from engine.execution.protocol import Executor
+from engine.remote.fetch import at_hand
 
 MAX_TYPES = 200
 _TYPE = "__type"
@@ -70,8 +71,12 @@ def discover(task: DiscoverTask) -> tuple[str, ...]:
 def _names(task: DiscoverTask, piece: Piece) -> list[str]:
     source = task.sources[piece.source]
     owner = f"source {source.name!r}"
-    with unchanged(owner, piece.file, piece.stamp), reading(owner, piece.file):
-        frame = scan(piece.file)
+    with (
+        at_hand(piece.file, piece.stamp, piece.cache) as file,
+        unchanged(owner, file, piece.stamp),
+        reading(owner, piece.file),
+    ):
+        frame = scan(file)
         mapping = source_mapping(source, frame, task.currency_digits)
         # Beside a column, a constant has as many rows as there are.
         typed = (

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from engine.errors import ConfigError
+from engine.remote.address import SCHEMES, RemoteFile, is_remote
+from engine.remote.listing import list_matches
 
 _TEXT: Mapping[str, tuple[str, ...]] = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 _GLOB_CHARACTERS = frozenset("*?[")
@@ -17,10 +19,54 @@ _GLOB_CHARACTERS = frozenset("*?[")
 _REMOTE = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
 
 
-def text_kind(file: Path) -> str | None:
+def text_kind(file: Path | RemoteFile) -> str | None:
     """What text a file holds, by its name: `csv` or `jsonl`; None for Parquet and whatever else has to be Parquet."""
     plain = file.name.casefold().removesuffix(".gz")
     return next((kind for kind, endings in _TEXT.items() if plain.endswith(endings)), None)
+
+
+def locate_files(name: str, path: str | tuple[str, ...], *, text: bool = False) -> tuple[Path | RemoteFile, ...]:
+    """As `find_files`, with files in object stores: after the local ones, by their addresses.
+
+    Args:
+        name: The source's name, for the message.
+        path: Files, globs or folders; addresses such as `s3://bucket/events/*.parquet` among them.
+        text: As for `find_files`.
+
+    Raises:
+        ConfigError: As `find_files`; no such bucket, or credentials that may not list it.
+        TransientError: An object store does not answer.
+    """
+    entries = (path,) if isinstance(path, str) else path
+    addresses = [entry for entry in entries if is_remote(entry)]
+    if not addresses:
+        return find_files(name, path, text=text)
+    found: dict[str, RemoteFile] = {}
+    empty = []
+    for entry in addresses:
+        matches = list_matches(entry, text_kind, text=text)
+        found |= {match.url: match for match in matches}
+        if not matches:
+            empty.append(entry)
+    if empty:
+        raise _no_files(name, empty, text=text)
+    others = tuple(entry for entry in entries if not is_remote(entry))
+    local = find_files(name, others, text=text) if others else ()
+    every: tuple[Path | RemoteFile, ...] = (*local, *(found[url] for url in sorted(found)))
+    _check_kinds(name, every, text=text)
+    return every
+
+
+def stamp_of(file: Path | RemoteFile) -> tuple[int, int]:
+    """Size (bytes) and time of change (ns since 1970 UTC) of a file that was found.
+
+    Raises:
+        FileNotFoundError: It is not there any more.
+    """
+    if isinstance(file, RemoteFile):
+        return file.stamp
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def find_files(name: str, path: str | tuple[str, ...], *, text: bool = False) -> tuple[Path, ...]:
@@ -51,28 +97,33 @@ def find_files(name: str, path: str | tuple[str, ...], *, text: bool = False) ->
     remote = [f"{address[1]}://{address[2]}" for entry in empty if (address := _REMOTE.search(entry))]
     if remote:
         raise ConfigError(
-            f"source {name!r}: remote paths are not supported yet: {', '.join(map(repr, remote))}",
+            f"source {name!r}: expected a path on this machine, got {', '.join(map(repr, remote))}",
             code="input-remote",
-            hint="Mount the store as a folder or copy the files, and name the folder.",
+            hint=f"A configuration can name {', '.join(f'{scheme}://' for scheme in SCHEMES)} addresses; of other "
+            "stores, and for `tamis init`, mount the store as a folder or copy the files.",
         )
     _check_kinds(name, sorted(found.values()), text=text)
     if empty:
-        listed = ", ".join(repr(entry) for entry in empty)
-        raise ConfigError(
-            f"source {name!r}: no {'Parquet, CSV or JSON lines' if text else 'Parquet'} file matches {listed}",
-            code="input-no-files",
-            hint="Paths in a configuration file are relative to the folder of that file.",
-        )
+        raise _no_files(name, empty, text=text)
     # Absolute: a task on another machine has another working directory.
     return tuple(sorted(file.absolute() for file in found.values()))
+
+
+def _no_files(name: str, empty: Sequence[str], *, text: bool) -> ConfigError:
+    listed = ", ".join(repr(entry) for entry in empty)
+    return ConfigError(
+        f"source {name!r}: no {'Parquet, CSV or JSON lines' if text else 'Parquet'} file matches {listed}",
+        code="input-no-files",
+        hint="Paths in a configuration file are relative to the folder of that file.",
+    )
 
 
 def _linked(file: Path, target: Path) -> tuple[bool, bool, Path]:
     return file.is_symlink(), file.absolute() != target, file
 
 
-def _check_kinds(name: str, files: Sequence[Path], *, text: bool) -> None:
-    first: dict[str | None, Path] = {}
+def _check_kinds(name: str, files: Sequence[Path | RemoteFile], *, text: bool) -> None:
+    first: dict[str | None, Path | RemoteFile] = {}
     for file in files:
         first.setdefault(text_kind(file), file)
     if len(first) > 1 and text:

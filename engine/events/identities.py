@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from engine.config import Identity
 from engine.errors import DataError
-from engine.events.files import find_files
+from engine.events.files import locate_files
 from engine.events.probe import read_footers
 from engine.events.read import reading
 from engine.events.schema import TIME_LIMITS_US
+from engine.events.untrusted import naming_files
+from engine.remote.fetch import fetched_as
 from engine.suggest import did_you_mean
 
 _OWNER: Final = "identity"
@@ -42,18 +45,26 @@ class Identities:
     left_out: int
 
 
-def identity_files(identity: Identity, user_dtype: pl.DataType) -> tuple[str, ...]:
+def identity_files(identity: Identity, user_dtype: pl.DataType, cache: Path | None = None) -> tuple[str, ...]:
     """The files of an identity table, checked as far as their footers tell.
 
     Args:
         identity: Its configuration.
         user_dtype: Int64 or String: the type of the user ids of the events.
+        cache: Where files of object stores are fetched to.
 
     Raises:
         ConfigError: No file.
         DataError: Unreadable files, or columns that are missing or of a type that cannot be used; all of them at once.
     """
-    footers = read_footers(find_files(_OWNER, identity.path))
+    located = locate_files(_OWNER, identity.path)
+    with fetched_as(located, cache) as found:
+        _check_files(identity, user_dtype, found)
+    return tuple(str(file) for file in located)
+
+
+def _check_files(identity: Identity, user_dtype: pl.DataType, found: Sequence[Path]) -> None:
+    footers = read_footers(found)
     bad = [f"  {footer.file}: {footer.problem}" for footer in footers if footer.problem]
     if bad:
         raise DataError("identity: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
@@ -71,7 +82,6 @@ def identity_files(identity: Identity, user_dtype: pl.DataType) -> tuple[str, ..
             hint=f"Ids must be of the type of the events' user ids, here {user_dtype}. Mend [identity], or cast "
             'user_id in [sources.columns]: { sql = "CAST(… AS VARCHAR)" }.',
         )
-    return files
 
 
 def _schema(file: str) -> dict[str, pl.DataType]:
@@ -100,22 +110,25 @@ def _is_text(dtype: pl.DataType) -> bool:
     return dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
 
 
-def read_identities(identity: Identity, user_dtype: pl.DataType) -> Identities:
+def read_identities(identity: Identity, user_dtype: pl.DataType, cache: Path | None = None) -> Identities:
     """Read the links of files that `identity_files` has checked, and follow each to its end; see `final_links`.
 
     Args:
         identity: The configuration of the table.
         user_dtype: Int64 or String: the type of the user ids of the events.
+        cache: Where files of object stores are fetched to.
 
     Raises:
         ConfigError: No file.
         DataError: A file that cannot be read, or links that go round in circles.
     """
-    files = [str(file) for file in find_files(_OWNER, identity.path)]
-    frames = [_read(identity, user_dtype, number, file) for number, file in enumerate(files)]
-    rows = pl.concat(frames)
-    known = rows.drop_nulls(["from_id", "to_id"])
-    return Identities(final_links(known, files), rows.height, rows.height - known.height)
+    with fetched_as(locate_files(_OWNER, identity.path), cache) as found:
+        files = [str(file) for file in found]
+        columns = [identity.anonymous_id, identity.user_id, *([] if identity.at is None else [identity.at])]
+        with naming_files(_OWNER, files, columns):
+            rows = pl.concat(_read(identity, user_dtype, number, file) for number, file in enumerate(files))
+        known = rows.drop_nulls(["from_id", "to_id"])
+        return Identities(final_links(known, files), rows.height, rows.height - known.height)
 
 
 def final_links(rows: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:

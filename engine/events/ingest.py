@@ -20,6 +20,7 @@ from engine.events.machines import mark_machines, split_types
 from engine.events.mapping import EXCLUDE, KEEP, REJECT
 from engine.events.read import ROW, Stamp, input_changed, reading, scan, source_mapping, unchanged
 from engine.events.schema import FIELDS, REJECT_RULES
+from engine.remote.fetch import at_hand
 
 REJECT_SCHEMA: Final = pl.Schema(
     {"source": pl.String, "file": pl.String, "row": pl.Int64, "rule": pl.String, "reason": pl.String}
@@ -40,6 +41,8 @@ class Piece:
     """Of the file when its footer was read; None when that is not to be checked."""
     origin: str = ""
     """The file as the user knows it, where `file` is what it was converted to."""
+    cache: str = ""
+    """Where copies are kept of a `file` that is an address in an object store."""
 
 
 @dataclass(frozen=True)
@@ -217,8 +220,12 @@ _MACHINE_COLUMNS: Final = ("machine", "message_id", "link")
 
 def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
     owner = f"source {how.source.name!r}"
-    with unchanged(owner, piece.file, piece.stamp), reading(owner, piece.origin or piece.file):
-        frame = scan(piece.file)
+    with (
+        at_hand(piece.file, piece.stamp, piece.cache) as file,
+        unchanged(owner, file, piece.stamp),
+        reading(owner, piece.origin or piece.file),
+    ):
+        frame = scan(file)
         mapping = source_mapping(how.source, frame, how.currency_digits)
         columns = dict.fromkeys(["user_id", "event_type", *how.columns])
         if tells_machines(how.source, how.machines):

@@ -4,8 +4,9 @@ Some malformed footers abort the process that reads them (Polars 2.1 on an absur
 encrypted column chunk). The child reads one footer after the other and reports each as a line of JSON; when it dies or
 hangs, the file it was at is the culprit and the next child goes on behind it.
 
-Footers are also checked against the size of the file: a column chunk outside the file is refused here, before the
-reader asks for that much memory.
+Footers are also checked against the size of the file (`engine.events.untrusted_pages`): columns outside of it, more
+rows than it can hold and pages that unfold to a thousand times its size are refused here, before a reader asks for that
+much memory.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 SECONDS_PER_FILE = 10.0
-_MAX_COLUMNS = 10_000
+_CHILD_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,35 @@ def read_footers(files: Sequence[Path]) -> list[Footer]:
 
 
 def _child_lines(files: Sequence[Path]) -> Iterator[str]:
+    requests = [json.dumps(str(file.absolute())) for file in files]
+    return ask_child(__file__, requests, [SECONDS_PER_FILE] * len(files))
+
+
+def ask_child(script: str, requests: Sequence[str], seconds: Sequence[float]) -> Iterator[str]:
+    """The answers of a child process to one request after the other, until it dies or takes too long.
+
+    Args:
+        script: A Python file that says `ready`, and then answers each line of its standard input with one.
+        requests: The lines.
+        seconds: How long each may take.
+
+    Raises:
+        RuntimeError: The child does not start.
+    """
     # The file itself, without the working directory on the path: a folder of the user's named `engine` must not matter.
-    command = [sys.executable, "-P", __file__]
+    command = [sys.executable, "-P", script]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     with child, selectors.DefaultSelector() as selector:
-        requests, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+        to_child, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
         selector.register(answers, selectors.EVENT_READ)
         if answers.readline() != b"ready\n":
-            message = "the process that opens Parquet footers did not start"
+            message = "the process that opens Parquet files did not start"
             raise RuntimeError(message)
         try:
-            for file in files:
-                requests.write(json.dumps(str(file.absolute())).encode() + b"\n")
-                requests.flush()
-                if not selector.select(SECONDS_PER_FILE):
+            for request, limit in zip(requests, seconds, strict=True):
+                to_child.write(request.encode() + b"\n")
+                to_child.flush()
+                if not selector.select(limit):
                     return
                 line = answers.readline()
                 if not line.endswith(b"\n"):
@@ -94,20 +111,40 @@ def _parse(file: Path, line: str) -> Footer:
 
 
 def _main() -> None:
+    import os
     import resource
 
+    # Arrow's own allocator sets aside more than the limit on memory at once.
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     import pyarrow.parquet  # noqa: F401 - an installation without it must fail before the first file is blamed
+
+    # Of this package, wherever another one of its name lies; and from its folder nothing else.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    import engine.events.untrusted_pages  # noqa: F401 - `_probe` finds it loaded
+
+    del sys.path[0]
 
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(resource)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_probe(Path(json.loads(line)))) + "\n")
         sys.stdout.flush()
 
 
+def _limit_memory(resource: Any) -> None:
+    """No more than `_CHILD_BYTES` beyond what the process has mapped, where the system says how much that is."""
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + _CHILD_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def _probe(file: Path) -> dict[str, object]:
     import pyarrow.parquet as pq
+
+    from engine.events.untrusted_pages import MAX_LISTED, implausible
 
     try:
         str(file).encode()
@@ -121,8 +158,9 @@ def _probe(file: Path) -> dict[str, object]:
             tail = handle.read(4)
         if head != b"PAR1" or tail != b"PAR1":
             return {"problem": "it is not a Parquet file, or it is truncated (the PAR1 marks are missing)"}
-        metadata = pq.ParquetFile(file).metadata
-        problem = _implausible(metadata, size)
+        metadata = pq.ParquetFile(file, thrift_container_size_limit=MAX_LISTED).metadata
+        with file.open("rb") as handle:
+            problem = implausible(metadata, handle, size)
         if problem:
             return {"problem": problem}
         schema = metadata.schema.to_arrow_schema()
@@ -134,23 +172,6 @@ def _probe(file: Path) -> dict[str, object]:
     except Exception as error:  # noqa: BLE001 - whatever a malformed file raises is the answer
         return {"problem": f"its footer is malformed ({type(error).__name__})"}
     return {"rows": metadata.num_rows, "stamp": [size, status.st_mtime_ns], "columns": columns}
-
-
-def _implausible(metadata: Any, size: int) -> str:
-    if metadata.num_columns > _MAX_COLUMNS:
-        return f"its footer declares {metadata.num_columns} columns, more than {_MAX_COLUMNS}"
-    rows = 0
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        rows += group.num_rows
-        for position in range(group.num_columns):
-            chunk = group.column(position)
-            start, length = chunk.data_page_offset, chunk.total_compressed_size
-            if start < 0 or length < 0 or chunk.num_values < 0 or start > size or length > size:
-                return "its footer points outside the file"
-    if rows != metadata.num_rows or rows < 0:
-        return f"its footer says {metadata.num_rows} rows, its row groups {rows}"
-    return ""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.events.untrusted import Quarantined
+
 
 @dataclass(frozen=True)
 class TypeCount:
@@ -50,6 +52,7 @@ class IngestRecord:
         types: Every type in use, and of the others the most frequent ones.
         unlisted: Good rows of the remaining types.
         missing_types: Types in use that no row before `as_of` has.
+        quarantined: Files that could not be read and were left out; none of their rows is in `read`.
         first_day, last_day: Of the events kept (days since 1970-01-01 in the configured zone).
     """
 
@@ -66,5 +69,6 @@ class IngestRecord:
     types: tuple[TypeCount, ...] = ()
     unlisted: int = 0
     missing_types: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
     first_day: int | None = None
     last_day: int | None = None

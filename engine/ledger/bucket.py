@@ -23,9 +23,12 @@ from engine.ledger.members import Stamp, memberships
 from engine.ledger.previous import Previous, previous_members
 from engine.ledger.reasons import definition_frame, plain_reasons
 from engine.rollups.ranges import KeyRange, key_ranges
+from engine.tables.compact import keep_for
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
+from engine.tables.published_types import as_published
+from engine.tables.rows import Piece
 
 LEDGER: Final = ("membership_history", "membership_changes", "memberships")
 """The tables of the ledger."""
@@ -110,13 +113,15 @@ class LedgerRecord:
     """What became of one bucket.
 
     Attributes:
-        files: Per table of `LEDGER`, the files that were staged; none for a table without rows.
-        schemas: Per table, columns and types as the manifest keeps them.
+        files: Of `memberships`, which later dates read bucket by bucket: what was staged; nothing without rows.
+        schema: Its columns and types as the manifest keeps them.
+        pieces: Per table of the other two, the rows that files are to be made of when those of all buckets are there.
         entries, exits: Users that entered and left each segment, where there are any.
     """
 
-    files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
-    schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    files: tuple[FileRecord, ...] = ()
+    schema: tuple[tuple[str, str], ...] = ()
+    pieces: dict[str, tuple[Piece, ...]] = field(default_factory=dict)
     entries: dict[str, int] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
 
@@ -157,18 +162,17 @@ def ledger_tasks(scored: Scored, previous: Previous | None, staging: Path) -> li
 def ledger_bucket(task: LedgerTask) -> LedgerRecord:
     """Memberships, changes with their reasons, and ended intervals of one bucket."""
     scored, stem = task.scored, f"part-{task.bucket:05d}-{task.mark}"
-    tables = ledger_tables(task)
+    tables = {name: as_published(frame) for name, frame in ledger_tables(task).items()}
     staging = Path(task.staging)
-    files: dict[str, tuple[FileRecord, ...]] = {}
-    for name, frame in tables.items():
-        folder = table_folder(staging, name, scored.as_of)
-        files[name] = (durable_parquet(frame, folder, stem, root=staging),) if frame.height else ()
+    now = tables.pop("memberships")
+    folder = table_folder(staging, "memberships", scored.as_of)
+    files = (durable_parquet(now, folder, stem, root=staging),) if now.height else ()
+    pieces = {name: keep_for(name, task.bucket, frame, staging) for name, frame in tables.items()}
     counted = tables["membership_changes"].group_by("change", "segment").len().sort("change", "segment")
     numbers: dict[str, dict[str, int]] = {ENTER: {}, EXIT: {}}
     for change, segment, number in counted.iter_rows():
         numbers[change][segment] = number
-    schemas = {name: dtypes_of(frame.schema) for name, frame in tables.items()}
-    return LedgerRecord(files, schemas, numbers[ENTER], numbers[EXIT])
+    return LedgerRecord(files, dtypes_of(now.schema), pieces, numbers[ENTER], numbers[EXIT])
 
 
 def ledger_tables(task: LedgerTask) -> dict[str, pl.DataFrame]:
@@ -223,6 +227,8 @@ def _reasons(
         users = changed["user_id"].clear()
         plain = plain_reasons(changed, (None, definitions), (users, users), (None, scored.as_of))
         return plain["reason"]
+    if changed.height:
+        previous.check("features", "segment_definitions")
     then = Evidence(previous.as_of, tuple(previous.paths("features")), tuple(previous.paths("scores")), before)
     files = task.files
     current = Evidence(scored.as_of, files_of([files.features]), files_of([files.scores]), now)
@@ -234,6 +240,7 @@ def _reasons(
     if not missing.any():
         return plain["reason"]
     spec = None if scored.bundle is None else load_bundle(Path(scored.bundle)).spec
+    previous.check("scores")
     told = explain(plain.filter(missing), then, current, spec, frozenset(definitions["segment"]))
     return plain["reason"].scatter(missing.arg_true(), told)
 

@@ -12,6 +12,7 @@ they are correct. A run that dies in between leaves the note, and the next run b
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -23,14 +24,16 @@ from engine.ledger.bucket import (
     LEDGER,
     BucketFiles,
     LedgerRecord,
+    LedgerTask,
     Scored,
     ledger_bucket,
     ledger_counts,
     ledger_tasks,
 )
-from engine.ledger.previous import Previous, has_ledger, ledger_of, link_of, parts_of, previous_of, user_type
+from engine.ledger.previous import has_ledger, ledger_of, link_of, parts_of, previous_of, user_type
 from engine.progress import Progress, track
 from engine.tables import disk
+from engine.tables.compact import Unpublished, compact
 from engine.tables.durable import durable_json
 from engine.tables.layout import TABLES, bundles_folder, manifest_path, work_folder, work_root
 from engine.tables.manifest import Manifest, TableRecord, read_manifest, table_record
@@ -46,7 +49,7 @@ _NOTE: Final = "ledger.json"
 def note_publish(out: Path, as_of: date) -> None:
     """Note that a date is about to be published, when later ones are; call it right before `publish`."""
     if any(day > as_of for day in published_dates(out)):
-        since = min(as_of, _noted(out) or as_of)
+        since = min(as_of, pending_correction(out) or as_of)
         durable_json({"since": since.isoformat()}, work_root(out) / _NOTE)
 
 
@@ -67,7 +70,7 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
     Raises:
         IntegrityError: Published files are not those of their manifests. The note stays: the next run begins there.
     """
-    start = min(as_of, _noted(out) or as_of)
+    start = min(as_of, pending_correction(out) or as_of)
     dates = published_dates(out)
     earlier = [day for day in reversed(dates) if day < start]
     manifests = (read_manifest(manifest_path(out, day)) for day in earlier)
@@ -79,7 +82,7 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
         manifest = read_manifest(manifest_path(out, day))
         if not has_ledger(manifest):
             continue
-        if before is not None and _is_broken(manifest, before):
+        if before is not None and is_broken(manifest, before):
             manifest = _correct(manifest, before, out, executor, progress)
             corrected.append(day)
         before = manifest
@@ -87,7 +90,8 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
     return tuple(corrected)
 
 
-def _noted(out: Path) -> date | None:
+def pending_correction(out: Path) -> date | None:
+    """The first date whose later ones a run that died has left to be corrected; None when there is none."""
     # A note that cannot be read was cut by no crash (it is written whole): then all dates are looked at.
     path = work_root(out) / _NOTE
     if not path.exists():
@@ -97,7 +101,13 @@ def _noted(out: Path) -> date | None:
     return date.min
 
 
-def _is_broken(manifest: Manifest, before: Manifest) -> bool:
+def is_broken(manifest: Manifest, before: Manifest) -> bool:
+    """Whether the ledger of a date was not made from what the date before it is now.
+
+    Args:
+        manifest: The date.
+        before: The latest date before it that has a ledger.
+    """
     recorded = ledger_of(manifest).get("previous")
     if not isinstance(recorded, dict):
         return True
@@ -118,7 +128,8 @@ def _correct(
         tasks = ledger_tasks(scored, previous, work)
         on_done = track(progress, f"ledger of {manifest.as_of}", len(tasks))
         records = executor.map(ledger_bucket, tasks, on_done=on_done)
-        corrected = _with_ledger(manifest, scored, previous, records)
+        made = ledger_records(tasks, records, executor)
+        corrected = _with_ledger(manifest, made, ledger_counts(scored, previous, records))
         publish_part(work, out, corrected, LEDGER)
     finally:
         discard(work)
@@ -149,18 +160,30 @@ def published_scored(manifest: Manifest, out: Path) -> Scored:
     )
 
 
-def ledger_records(records: list[LedgerRecord], as_of: date) -> tuple[TableRecord, ...]:
-    """The staged tables of the ledger over all buckets, for a manifest; one without rows is left out."""
-    tables = (
-        table_record(name, as_of, records[0].schemas[name], [file for each in records for file in each.files[name]])
+def ledger_records(
+    tasks: Sequence[LedgerTask], records: Sequence[LedgerRecord], executor: Executor
+) -> tuple[TableRecord, ...]:
+    """The staged tables of the ledger over all buckets, for a manifest; one without rows is left out.
+
+    Args:
+        tasks: The buckets.
+        records: What became of them.
+        executor: Where the files of changes and history are written.
+    """
+    first = tasks[0]
+    as_of = first.scored.as_of
+    members = table_record("memberships", as_of, records[0].schema, [file for each in records for file in each.files])
+    others = [
+        Unpublished(name, tuple(piece for each in records for piece in each.pieces[name]), first.mark)
         for name in LEDGER
-    )
-    return tuple(table for table in tables if table.rows)
+        if name != "memberships"
+    ]
+    compacted = compact(others, as_of, staging=Path(first.staging), executor=executor)
+    return (*compacted, members) if members.rows else compacted
 
 
-def _with_ledger(manifest: Manifest, scored: Scored, previous: Previous, records: list[LedgerRecord]) -> Manifest:
-    made = {table.name: table for table in ledger_records(records, manifest.as_of)}
+def _with_ledger(manifest: Manifest, made: Sequence[TableRecord], ledger: Mapping[str, JsonValue]) -> Manifest:
     kept = {table.name: table for table in manifest.tables if table.name not in LEDGER}
-    tables = kept | made
-    counts: dict[str, JsonValue] = {**manifest.counts, "ledger": ledger_counts(scored, previous, records)}
+    tables = kept | {table.name: table for table in made}
+    counts: dict[str, JsonValue] = {**manifest.counts, "ledger": dict(ledger)}
     return replace(manifest, counts=counts, tables=tuple(tables[name] for name in TABLES if name in tables))

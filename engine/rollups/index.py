@@ -74,6 +74,7 @@ class Entry:
         counts: Good rows by type and day.
         unlisted: Good rows, by day, of the event types that are too many to list.
         daily, events, ids, rejects: Files of the store, by grain.
+        quarantined: Source files that could not be read and were left out: path and problem.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -97,6 +98,7 @@ class Entry:
     events: tuple[FileRecord, ...] = ()
     ids: tuple[FileRecord, ...] = ()
     rejects: tuple[FileRecord, ...] = ()
+    quarantined: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> tuple[str, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from engine.errors import TamisError
 from engine.system_errors import system_error
 from engine.tables import disk
 
@@ -28,16 +26,8 @@ def write_part(frame: pl.DataFrame, path: Path | str) -> None:
         TransientError: The storage does not answer.
     """
     target = Path(path)
-    temporary, handle = disk.create_temporary(target)
-    try:
-        with disk.storage_errors(target.parent), handle:
-            try:
-                frame.write_parquet(handle, compression="lz4", row_group_size=ROW_GROUP_ROWS)
-            except pl.exceptions.PolarsError as error:
-                raise system_error(error) or error from error
-        disk.rename(temporary, target)
-    except BaseException:
-        # The first failure is the one to tell; a file that stays behind goes with the work folder.
-        with suppress(TamisError, OSError):
-            disk.remove_file(temporary)
-        raise
+    with disk.replacing(target) as handle:
+        try:
+            frame.write_parquet(handle, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+        except pl.exceptions.PolarsError as error:
+            raise system_error(error) or error from error

@@ -288,5 +288,8 @@ def _entry(work: UnitWork, settings: RollSettings, rows: Sequence[RowsRecord], p
         examples=tuple(rejects.select("file", "row", "rule").head(EXAMPLES).iter_rows()),
         counts=tuple(DayCount(*key, *values) for key, values in sorted(counts.items())),
         unlisted=tuple(unlisted.iter_rows()),
-        **files,
+        daily=files["daily"],
+        events=files["events"],
+        ids=files["ids"],
+        rejects=files.get("rejects", ()),
     )

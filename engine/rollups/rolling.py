@@ -14,6 +14,7 @@ from typing import Final
 from engine.config import Config
 from engine.events.ingest import Piece, Roles
 from engine.events.read import input_changed
+from engine.events.untrusted import Quarantined
 from engine.execution.plan import TASK_ROWS, plan_pieces
 from engine.execution.protocol import Executor
 from engine.progress import Progress, track
@@ -48,12 +49,14 @@ class Found:
         fingerprint: Of everything that decides its numbers.
         pieces: Its rows; empty while its entry is believed to fit.
         user_dtype: Type of the source's user ids.
+        quarantined: Its files that cannot be read; `pieces` has no row of them.
     """
 
     unit: Unit
     fingerprint: str
     pieces: tuple[Piece, ...] = ()
     user_dtype: str = ""
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,14 @@ def roll_units(
         rows = _rows(promised[entry.name])
         if entry.read != rows:
             raise input_changed(f"{entry.read} rows were read; the footers of the files promised {rows}")
-    complete = tuple(replace(entry, user_dtype=promised[entry.name].user_dtype) for entry in entries)
+    complete = tuple(
+        replace(
+            entry,
+            user_dtype=promised[entry.name].user_dtype,
+            quarantined=tuple((bad.file, bad.problem) for bad in promised[entry.name].quarantined),
+        )
+        for entry in entries
+    )
     return Rolled(complete, tuple(users), sum(entry.read for entry in complete))
 
 

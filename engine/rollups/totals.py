@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from engine.events.record import IngestRecord, RejectExample, TypeCount
+from engine.events.untrusted import Quarantined
 from engine.rollups.index import Entry
 from engine.rollups.roll import EXAMPLES
 
 
-def ingested(entries: Iterable[Entry], end_day: int, types: Collection[str]) -> IngestRecord:
+def ingested(entries: Collection[Entry], end_day: int, types: Collection[str]) -> IngestRecord:
     """The sum over all units.
 
     Args:
@@ -68,6 +69,9 @@ def ingested(entries: Iterable[Entry], end_day: int, types: Collection[str]) -> 
         unlisted=sums["unlisted"],
         first_day=min(days, default=None),
         last_day=max(days, default=None),
+        quarantined=tuple(
+            Quarantined(entry.source, file, problem) for entry in entries for file, problem in entry.quarantined
+        ),
     )
 
 

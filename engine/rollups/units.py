@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from engine.remote.address import RemoteFile
+
 _DATE = re.compile(r"(?<!\d)(\d{4})(?:([-_/.]?)(\d{2})\2(\d{2})|/?(?<=/)month=(\d{1,2})/day=(\d{1,2}))(?!\d)")
 UNDATED = ""
 
@@ -24,7 +26,7 @@ class SourceFile:
     """A source file as it was found.
 
     Attributes:
-        path: Absolute path.
+        path: Absolute path, or address.
         size: Bytes.
         modified_ns: Time of change of its content (ns since 1970 UTC).
         inode: Number of its inode: another one when a file of the same size and age takes its name. The time of change
@@ -59,12 +61,14 @@ class Unit:
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def source_file(path: Path) -> SourceFile:
-    """What the file system says of a file.
+def source_file(path: Path | RemoteFile) -> SourceFile:
+    """What the file system says of a file, or the listing of an object store, which knows no inodes.
 
     Raises:
         FileNotFoundError: It is not there any more.
     """
+    if isinstance(path, RemoteFile):
+        return SourceFile(path.url, path.size, path.modified_ns, 0, path.url)
     status = path.stat()
     return SourceFile(str(path), status.st_size, status.st_mtime_ns, status.st_ino, str(path))
 

@@ -34,7 +34,7 @@ def whole_part(index: Index, store: Path, executor: Executor) -> tuple[Index, se
     Without the ids of users no unit can be read: a unit does not tell ids that another one told before. Without the
     links of ids it is not known whose events a unit holds.
     """
-    tasks = [VerifyTask(str(store), files) for files in _portions(list(index.files()))]
+    tasks = [VerifyTask(str(store), files) for files in portions(list(index.files()))]
     broken = {path for paths in executor.map(damaged_files, tasks) for path in paths}
     if not broken:
         return index, set()
@@ -52,7 +52,8 @@ def whole_part(index: Index, store: Path, executor: Executor) -> tuple[Index, se
     return whole, damaged
 
 
-def _portions(files: Sequence[FileRecord]) -> Iterator[tuple[FileRecord, ...]]:
+def portions(files: Sequence[FileRecord]) -> Iterator[tuple[FileRecord, ...]]:
+    """The files in tasks of about a quarter of a second."""
     portion: list[FileRecord] = []
     for file in files:
         portion.append(file)

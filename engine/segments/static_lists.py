@@ -6,8 +6,11 @@ Which of its ids no user has is known when every bucket has told how many of the
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -17,8 +20,12 @@ import polars as pl
 from engine.asked_users import as_stored, ids_of_file
 from engine.errors import ConfigError
 from engine.events.keys import user_key
+from engine.remote.address import is_remote
+from engine.remote.fetch import fetched_as
+from engine.remote.listing import list_matches
 from engine.rollups.ranges import KeyRange
 from engine.segments.definition import Definition, StaticList
+from engine.tables.durable import durable_parquet_at
 
 _SHOWN: Final = 5
 _HINT: Final = "Mend the file of each list: every id once, a row or line each, and nothing else."
@@ -30,8 +37,25 @@ def content_hash(path: str) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with _at_hand(path) as local, local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _at_hand(path: str) -> Iterator[Path]:
+    """The file of a list to read: itself, or a copy of what an address names.
+
+    Raises:
+        FileNotFoundError: There is no file behind an address.
+    """
+    if not is_remote(path):
+        yield Path(path)
+        return
+    found = [file for file in list_matches(path, lambda _: None, text=False) if file.url == path]
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    with fetched_as(found) as [local]:
+        yield local
 
 
 def read_lists(
@@ -53,7 +77,10 @@ def read_lists(
         if definition.list is None:
             continue
         try:
-            ids, found = _checked(ids_of_file(Path(definition.list.path)), user_dtype, definition.list)
+            with _at_hand(definition.list.path) as file:
+                ids, found = _checked(ids_of_file(file), user_dtype, definition.list)
+        except FileNotFoundError:
+            ids, found = pl.Series(dtype=pl.Int64), [f"there is no file {definition.list.path}"]
         except ConfigError as error:
             ids, found = pl.Series(dtype=pl.Int64), [error.message]
         problems += [f"  - {definition.name!r}: {problem}" for problem in found]
@@ -89,7 +116,7 @@ def stage_lists(lists: Mapping[str, pl.Series], file: Path) -> None:
         )
         for name, ids in lists.items()
     ]
-    pl.concat(frames).sort("user_key", "segment", "user_id").write_parquet(file)
+    durable_parquet_at(pl.concat(frames).sort("user_key", "segment", "user_id"), file, compression="lz4")
 
 
 def bucket_lists(file: Path, keys: KeyRange, users: pl.Series) -> dict[str, pl.Series]:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from engine.stages.scoring import ScoreRecord, SegmentSize
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import table_folder
 from engine.tables.manifest import TableRecord, dtypes_of, table_record
+from engine.tables.published_types import published_schema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -86,7 +88,8 @@ def ingest_counts(total: IngestRecord) -> dict[str, Any]:
     """Rows by source, rejected rows by source and rule, and good rows by event type: the 50 most frequent ones.
 
     `other_event_types` are the rows of further types; `missing_types` are in use (a bundle has learned from them) and
-    without a row before `as_of`, which is worth a warning. Both are there only when there is something to tell.
+    without a row before `as_of`, which is worth a warning; `quarantined` are the files that the run went on without.
+    They are there only when there is something to tell.
     """
     rejected: dict[str, dict[str, int]] = {}
     for (source, rule), count in sorted(total.rejected.items()):
@@ -102,6 +105,7 @@ def ingest_counts(total: IngestRecord) -> dict[str, Any]:
         "event_types": dict(sorted(largest[:_NAMED_TYPES])),
         **({"other_event_types": others} if others else {}),
         **({"missing_types": list(total.missing_types)} if total.missing_types else {}),
+        **({"quarantined": [asdict(bad) for bad in total.quarantined]} if total.quarantined else {}),
     }
 
 
@@ -198,7 +202,7 @@ def stage_table(frame: pl.DataFrame | None, name: str, as_of: date, staging: Pat
     if frame is None or frame.is_empty():
         return None
     file = durable_parquet(frame, table_folder(staging, name, as_of), f"part-00000-{mark}", root=staging)
-    return table_record(name, as_of, dtypes_of(frame.schema), [file])
+    return table_record(name, as_of, dtypes_of(published_schema(frame.schema)), [file])
 
 
 def check_tables(tables: Sequence[TableRecord], users: int) -> None:

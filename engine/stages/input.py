@@ -6,30 +6,30 @@ In: a configuration. Out: the units of the log; of those that the store lacks, t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import polars as pl
-from filelock import FileLock
 
 from engine.config import Config, Source
 from engine.errors import DataError
 from engine.events.convert import convert_files
 from engine.events.exclusion import is_excluded
-from engine.events.files import find_files, hive_values, text_kind
+from engine.events.files import hive_values, locate_files, stamp_of, text_kind
 from engine.events.identities import identity_files, read_identities
 from engine.events.ingest import Piece
 from engine.events.probe import Footer, read_footers
 from engine.events.read import Stamp, input_changed, reading, scan, source_mapping
+from engine.events.untrusted import DataRequest, Quarantined, columns_read, data_problems, unreadable
+from engine.remote.address import RemoteFile
+from engine.remote.fetch import cache_folder
 from engine.rollups.index import Entry, Index
 from engine.rollups.rolling import Found
 from engine.rollups.units import SourceFile, Unit, source_file, units_of
 from engine.rollups.update import find_units, open_index, store_folder
+from engine.stages.fetching import local_copies, portions, with_addresses
 from engine.tables import disk
-
-_LISTED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Input:
         units: The units; those that the store does not have are opened, which means that they have pieces.
         known: The entries of the store that may fit the others.
         user_dtype: Type of user ids.
+        quarantined: Files that cannot be read, of units that have no other file and are left out.
     """
 
     units: tuple[Found, ...]
     known: dict[tuple[str, str], Entry]
     user_dtype: str
+    quarantined: tuple[Quarantined, ...] = ()
 
     def rows(self, config: Config) -> int:
         """Rows of all source files."""
@@ -64,8 +66,8 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
 
     Args:
         config: The configuration; its output root is absolute.
-        cache: Where text files are converted to, for a run that must not write to the output root: then the store does
-            not count either, and every file is opened.
+        cache: Where text files are converted and remote ones fetched to, for a run that must not write to the output
+            root: then the store does not count either, and every file is opened.
 
     Raises:
         ConfigError: A path without files.
@@ -73,19 +75,26 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
         TransientError: Storage that does not answer.
     """
     units: list[Unit] = []
+    remote = cache_folder(cache or Path(config.out))
     for position, source in enumerate(config.sources):
-        files = _find(source, cache or converted_folder(Path(config.out)))
+        files = _find(source, cache or converted_folder(Path(config.out)), remote)
         units += units_of(position, files, apart=source.columns.event_id is None)
     index = open_index(store_folder(Path(config.out)))[0] if cache is None else Index()
+    is_strict = config.checks.bad_files == "refuse"
     known = index.by_name()
     found = find_units(config, units)
     new = [
         item
         for item in found
-        if (entry := known.get(unit_name(config, item))) is None or entry.fingerprint != item.fingerprint
+        if (entry := known.get(unit_name(config, item))) is None
+        or entry.fingerprint != item.fingerprint
+        or (entry.quarantined and is_strict)
     ]
-    opened = {item.unit: item for item in open_units(config, new)}
-    units_found = tuple(opened.get(item.unit, item) for item in found)
+    opened = {item.unit: item for item in open_units(config, new, remote)}
+    looked_at = [opened.get(item.unit, item) for item in found]
+    units_found = tuple(item for item in looked_at if item.pieces or not item.quarantined)
+    lost = tuple(bad for item in looked_at if not item.pieces for bad in item.quarantined)
+    _check_left(config, units_found, lost)
     user_dtypes: dict[str, str] = {}
     for item in units_found:
         name = config.sources[item.unit.source].name
@@ -101,8 +110,8 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
     # What is listed there must be able to be the id of a user.
     is_excluded(config.exclude, pl.col("user_id"), dtype_of(user_dtype))
     if config.identity is not None:
-        identity_files(config.identity, dtype_of(user_dtype))
-    return Input(units_found, known, user_dtype)
+        identity_files(config.identity, dtype_of(user_dtype), remote)
+    return Input(units_found, known, user_dtype, lost)
 
 
 def dtype_of(user_dtype: str) -> pl.DataType:
@@ -115,20 +124,20 @@ def converted_folder(out: Path) -> Path:
     return out / "_converted"
 
 
-def _find(source: Source, cache: Path) -> list[SourceFile]:
-    files = find_files(source.name, source.path, text=True)
+def _find(source: Source, cache: Path, remote: Path) -> list[SourceFile]:
+    files = locate_files(source.name, source.path, text=True)
     if not any(text_kind(file) for file in files):
         return [as_found(source, file) for file in files]
     found = [as_found(source, file) for file in files]
     disk.make_folder(cache)
     # Another run may be converting the same files; once it has, they are all there.
-    with FileLock(cache / ".lock"):
-        converted = convert_files(files, source, cache)
+    with disk.lock(cache / ".lock"):
+        converted = convert_files(files, source, cache, remote)
     return [replace(file, parquet=str(parquet)) for file, parquet in zip(found, converted, strict=True)]
 
 
-def as_found(source: Source, file: Path) -> SourceFile:
-    """What the file system says of a file of a source.
+def as_found(source: Source, file: Path | RemoteFile) -> SourceFile:
+    """What the file system says of a file of a source, or the listing of an object store.
 
     Raises:
         IntegrityError: It is not there any more.
@@ -139,48 +148,117 @@ def as_found(source: Source, file: Path) -> SourceFile:
         raise input_changed(f"source {source.name!r}: {file} was removed while it was looked at") from error
 
 
-def open_units(config: Config, units: Sequence[Found]) -> list[Found]:
+def _check_left(config: Config, units: Sequence[Found], lost: Sequence[Quarantined]) -> None:
+    """Stop when a source has lost all its files: what it tells would be missing from every number of the run."""
+    left = {item.unit.source for item in units}
+    bare = [source.name for position, source in enumerate(config.sources) if position not in left]
+    bad = [one for one in lost if one.source in bare]
+    if bad:
+        raise unreadable(bad, len(bad))
+
+
+def open_unit(config: Config, found: Found) -> Found:
+    """A unit with its rows; see `open_units`.
+
+    Raises:
+        DataError: None of its files can be read, or a schema does not fit the mapping.
+        TransientError: Storage that does not answer.
+    """
+    [opened] = open_units(config, [found])
+    if not opened.pieces:
+        raise unreadable(opened.quarantined, len(opened.quarantined))
+    return opened
+
+
+def open_units(config: Config, units: Sequence[Found], remote: Path | None = None) -> list[Found]:
     """Read the footers of units, and check their schemas.
+
+    Remote files are fetched for that, as many at a time as the cache can hold.
+
+    With `checks.bad_files = "quarantine"`, the data of every file is decoded too, and those that cannot be read are
+    left out: a unit that has no other file comes back without pieces.
+
+    Args:
+        config: The configuration.
+        units: The units.
+        remote: Where copies of remote files are kept; below the output root when None.
 
     Raises:
         DataError: Unreadable files, schemas that do not fit the mapping; all files at once.
         TransientError: Storage that does not answer.
     """
-    files = [(item.unit.source, Path(file.parquet)) for item in units for file in item.unit.files]
-    footers = list(zip((source for source, _ in files), read_footers([file for _, file in files]), strict=True))
-    bad = [(config.sources[index].name, footer) for index, footer in footers if footer.problem]
-    if bad:
-        listed = "\n".join(f"  source {name!r}: {footer.file}: {footer.problem}" for name, footer in bad[:_LISTED])
-        more = f"\n  and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
-        raise DataError(
-            f"{len(bad)} of {len(footers)} files cannot be read\n{listed}{more}",
-            code="input-unreadable",
-            hint="Restore the files, or take them out of the source's path.",
-        )
+    cache = remote or cache_folder(Path(config.out))
+    opened = []
+    for portion in portions(units):
+        with local_copies(portion, cache) as copies:
+            pairs = zip(portion, _open_local(config, copies), strict=True)
+            opened += [with_addresses(found, item, cache) for found, item in pairs]
+    return opened
+
+
+def _open_local(config: Config, units: Sequence[Found]) -> list[Found]:
+    files = [(item.unit.source, file) for item in units for file in item.unit.files]
+    footers = dict(zip(files, read_footers([Path(file.parquet) for _, file in files]), strict=True))
+    problems = {key: footer.problem for key, footer in footers.items() if footer.problem}
+    is_strict = config.checks.bad_files == "refuse"
+    if problems and is_strict:
+        raise unreadable(_quarantined(config, problems), len(footers))
     user_dtypes: dict[int, str] = {}
-    for index, source in enumerate(config.sources):
-        for footer in _one_per_schema(footer for position, footer in footers if position == index):
-            user_dtypes[index] = _check_schema(source, footer, config.currency_digits)
-    by_path = {str(footer.file): footer for _, footer in footers}
-    return [replace(item, pieces=_pieces(item, by_path), user_dtype=user_dtypes[item.unit.source]) for item in units]
+    for same in _by_schema([key for key in footers if key not in problems], footers):
+        position, file = same[0]
+        source = config.sources[position]
+        try:
+            user_dtypes[position] = _check_schema(source, footers[same[0]], config.currency_digits)
+            if not is_strict:
+                columns = columns_read(source, file.parquet, config.currency_digits)
+                requests = [DataRequest(one.parquet, columns, footers[position, one].rows) for _, one in same]
+                found = zip(same, data_problems(requests), strict=True)
+                problems |= {key: problem for key, problem in found if problem}
+        except DataError as error:
+            if error.code != "input-unreadable":
+                raise
+            problems |= dict.fromkeys(same, "its schema cannot be read")
+    if problems and is_strict:
+        raise unreadable(_quarantined(config, problems), len(footers))
+    return [_opened(config, item, footers, problems, user_dtypes) for item in units]
 
 
-def _pieces(item: Found, footers: dict[str, Footer]) -> tuple[Piece, ...]:
-    return tuple(
-        Piece(item.unit.source, file.parquet, 0, footers[file.parquet].rows, _stamp(file, footers), file.path)
-        for file in item.unit.files
+_Key = tuple[int, SourceFile]
+"""Position of a source, and a file of it."""
+
+
+def _quarantined(config: Config, problems: Mapping[_Key, str]) -> list[Quarantined]:
+    return [Quarantined(config.sources[source].name, file.path, why) for (source, file), why in problems.items()]
+
+
+def _opened(
+    config: Config,
+    item: Found,
+    footers: Mapping[_Key, Footer],
+    problems: Mapping[_Key, str],
+    user_dtypes: Mapping[int, str],
+) -> Found:
+    keys = [(item.unit.source, file) for file in item.unit.files]
+    pieces = tuple(
+        Piece(position, file.parquet, 0, footers[position, file].rows, _stamp(file, footers[position, file]), file.path)
+        for position, file in keys
+        if (position, file) not in problems
     )
+    bad = _quarantined(config, {key: problems[key] for key in keys if key in problems})
+    return replace(item, pieces=pieces, user_dtype=user_dtypes.get(item.unit.source, ""), quarantined=tuple(bad))
 
 
-def _stamp(file: SourceFile, footers: dict[str, Footer]) -> Stamp | None:
-    return (file.size, file.modified_ns) if file.parquet == file.path else footers[file.parquet].stamp
+def _stamp(file: SourceFile, footer: Footer) -> Stamp | None:
+    return (file.size, file.modified_ns) if file.parquet == file.path else footer.stamp
 
 
-def _one_per_schema(footers: Iterable[Footer]) -> list[Footer]:
-    first: dict[tuple[object, ...], Footer] = {}
-    for footer in footers:
-        first.setdefault((footer.columns, *hive_values(footer.file)), footer)
-    return list(first.values())
+def _by_schema(keys: Sequence[_Key], footers: Mapping[_Key, Footer]) -> list[list[_Key]]:
+    """The files of one source, one schema and one set of hive folders together."""
+    groups: dict[tuple[object, ...], list[_Key]] = {}
+    for key in keys:
+        footer = footers[key]
+        groups.setdefault((key[0], footer.columns, *hive_values(footer.file)), []).append(key)
+    return [groups[name] for name in sorted(groups, key=lambda name: groups[name][0][0])]
 
 
 def _check_schema(source: Source, footer: Footer, currency_digits: int) -> str:
@@ -196,9 +274,7 @@ def input_fingerprint(config: Config, given: Input) -> str:
         for file in item.unit.files
     ]
     for owner, path in side_tables(config):
-        for file in find_files(owner, path):
-            status = file.stat()
-            files.append((owner, str(file), status.st_size, status.st_mtime_ns))
+        files += [(owner, str(file), *stamp_of(file)) for file in locate_files(owner, path)]
     return hashlib.sha256("\n".join("\0".join(map(str, file)) for file in files).encode()).hexdigest()
 
 
@@ -210,7 +286,7 @@ def read_links(config: Config, given: Input) -> pl.DataFrame | None:
     """
     if config.identity is None:
         return None
-    return read_identities(config.identity, dtype_of(given.user_dtype)).links
+    return read_identities(config.identity, dtype_of(given.user_dtype), cache_folder(Path(config.out))).links
 
 
 def side_tables(config: Config) -> list[tuple[str, str | tuple[str, ...]]]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.ledger.bucket import BucketFiles, Scored
 from engine.segments.definition import Definition
-from engine.segments.static_lists import unknown_ids
+from engine.segments.static_lists import stage_lists, unknown_ids
 from engine.stages.scoring import ScoreRecord
 from engine.tables.manifest import TableRecord
 
@@ -51,6 +51,15 @@ def staged_scored(
         definitions=() if definitions is None else tuple(str(work / file.path) for file in definitions.records),
         bundle=str(bundle.absolute()),
     )
+
+
+def staged_lists(lists: Mapping[str, pl.Series], work: Path) -> str | None:
+    """The static lists as one file of the work folder, for the tasks of the buckets; None without any."""
+    if not lists:
+        return None
+    file = work / "lists.parquet"
+    stage_lists(lists, file)
+    return str(file)
 
 
 def unknown_in_lists(

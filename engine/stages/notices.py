@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.bundle import Bundle
 from engine.config import Config
+from engine.events.untrusted import Quarantined
 from engine.features.windows import EPOCH
 from engine.propensity.alarms import is_leak
 from engine.propensity.spec import ModelSpec
@@ -48,6 +49,7 @@ def score_warnings(
     specs = [model.spec for model in bundle.models]
     return [
         *stale_log(config, prepared.ingested.last_day, as_of),
+        *quarantined_files(prepared.ingested.quarantined),
         *damaged_rollups(prepared.damaged),
         *missing_types(counts.get("missing_types", ())),
         *weak_models(specs),
@@ -72,6 +74,15 @@ def stale_log(config: Config, last_day: int | None, as_of: date) -> list[str]:
         return []
     tomorrow = last + timedelta(days=1)
     return [f"the last event is of {last}, {gap} days before as_of; the log would be complete as of {tomorrow}"]
+
+
+def quarantined_files(quarantined: Sequence[Quarantined]) -> list[str]:
+    """Files of the log that cannot be read: their events are in no number of the run."""
+    if not quarantined:
+        return []
+    listed = "; ".join(f"{bad.file} ({bad.problem})" for bad in quarantined[:_NAMED])
+    more = f" and {len(quarantined) - _NAMED} more" if len(quarantined) > _NAMED else ""
+    return [f"{len(quarantined)} files of the log cannot be read and were left out: {listed}{more}"]
 
 
 def damaged_rollups(damaged: Sequence[tuple[str, str]]) -> list[str]:

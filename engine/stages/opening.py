@@ -17,12 +17,16 @@ from engine.config import Config, Target, Value
 from engine.config_file import config_hash
 from engine.errors import ConfigError, IntegrityError
 from engine.events.contacts import contact_schema
-from engine.events.files import find_files
+from engine.events.files import locate_files, stamp_of
 from engine.events.schema import FILTERABLE
 from engine.points.cards import resolved_cards
 from engine.propensity.labels import target_condition
+from engine.remote.address import RemoteFile, is_remote
+from engine.remote.fetch import cache_folder, clear
 from engine.segments.definitions import definitions
+from engine.stages.fetching import remote_stamps
 from engine.stages.input import Input, input_fingerprint, open_input, side_tables
+from engine.stages.places import check_places
 from engine.suggest import did_you_mean
 
 _SHOWN = 20
@@ -42,7 +46,7 @@ class Opened:
     contacts: dict[str, pl.DataType]
     given: Input
     fingerprints: dict[str, str]
-    stamps: dict[Path, tuple[int, int]]
+    stamps: dict[Path | str, tuple[int, int]]
 
 
 def open_run(config: Config, *, cache: Path | None = None) -> Opened:
@@ -50,23 +54,34 @@ def open_run(config: Config, *, cache: Path | None = None) -> Opened:
 
     Args:
         config: The configuration.
-        cache: Where text files are converted to, for a run that must not write to the output root; see `open_input`.
+        cache: Where text files are converted and remote ones fetched to, for a run that must not write to the output
+            root; see `open_input`.
 
     Raises:
         ConfigError: The configuration names what does not exist.
         DataError: Files that cannot be read, or whose columns do not fit.
     """
-    contacts = check_names(config)
-    # Tasks may run in other working directories than this process.
-    config = config.model_copy(update={"out": str(Path(config.out).absolute())})
-    given = open_input(config, cache=cache)
-    stamps = _stamps(config, given)
+    check_places(config)
+    remote = cache_folder(cache or Path(config.out).absolute())
+    try:
+        contacts = check_names(config, remote)
+        # Tasks may run in other working directories than this process.
+        config = config.model_copy(update={"out": str(Path(config.out).absolute())})
+        given = open_input(config, cache=cache)
+    except BaseException:
+        clear(remote)
+        raise
+    stamps = _stamps(config, given, _as_listed(given))
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
     return Opened(config, contacts, given, fingerprints, stamps)
 
 
-def check_names(config: Config) -> dict[str, pl.DataType]:
+def check_names(config: Config, cache: Path | None = None) -> dict[str, pl.DataType]:
     """Everything that can be checked before the log is opened; the contact attributes and their types.
+
+    Args:
+        config: The configuration.
+        cache: Where remote contacts are fetched to.
 
     Raises:
         ConfigError: The configuration names what does not exist.
@@ -74,9 +89,9 @@ def check_names(config: Config) -> dict[str, pl.DataType]:
     """
     if re.search(r"(?:^|/)[a-z][a-z0-9+.-]+:/", config.out):
         raise ConfigError(
-            f"out must be a folder, got {config.out!r}; object stores cannot be written to yet",
+            f"out must be a folder, or an s3://, gs:// or az:// address in a configuration file, got {config.out!r}",
             code="out-remote",
-            hint="Name a folder that all workers see, and copy the published tables from there.",
+            hint="Name such an address, or a folder that all workers see; publish.state is always a folder.",
         )
     definitions(config)
     resolved_cards(config)
@@ -93,7 +108,7 @@ def check_names(config: Config) -> dict[str, pl.DataType]:
             code="target-where",
             hint="Map the column in [sources.columns] of the source that has these events, or leave it out.",
         )
-    contacts = {} if config.contacts is None else contact_schema(config.contacts)[1]
+    contacts = {} if config.contacts is None else contact_schema(config.contacts, cache)[1]
     _check_accounts(config, contacts)
     return contacts
 
@@ -142,9 +157,9 @@ def check_unchanged(opened: Opened) -> None:
     Raises:
         IntegrityError: Files were changed, replaced, removed or added.
     """
-    now = _stamps(opened.config, opened.given)
+    now = _stamps(opened.config, opened.given, remote_stamps(opened.config, opened.given.units))
     then = opened.stamps
-    changed = sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
+    changed = sorted(str(file) for file in then.keys() | now.keys() if then.get(file) != now.get(file))
     if changed:
         listed = "\n".join(f"  {file}" for file in changed[:_SHOWN])
         more = f"\n  and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -155,16 +170,22 @@ def check_unchanged(opened: Opened) -> None:
         )
 
 
-def _stamps(config: Config, given: Input) -> dict[Path, tuple[int, int]]:
-    """Size (bytes) and time of change (ns since 1970) of every input file that is there."""
-    files = [Path(file.path) for item in given.units for file in item.unit.files]
+def _stamps(config: Config, given: Input, remote: Mapping[str, tuple[int, int]]) -> dict[Path | str, tuple[int, int]]:
+    """Size (bytes) and time of change (ns since 1970) of every input file that is there; of remote ones as given."""
+    stamps: dict[Path | str, tuple[int, int]] = dict(remote.items())
+    paths = [file.path for item in given.units for file in item.unit.files]
+    files: list[Path | RemoteFile] = [Path(path) for path in paths if not is_remote(path)]
     for owner, path in side_tables(config):
         # All of them may be gone since they were opened.
         with suppress(ConfigError):
-            files += find_files(owner, path)
-    stamps = {}
+            files += locate_files(owner, path)
     for file in files:
         with suppress(FileNotFoundError):
-            found = file.stat()
-            stamps[file] = (found.st_size, found.st_mtime_ns)
+            stamps[file.url if isinstance(file, RemoteFile) else file] = stamp_of(file)
     return stamps
+
+
+def _as_listed(given: Input) -> dict[str, tuple[int, int]]:
+    """The stamps of remote files as they were found."""
+    files = (file for item in given.units for file in item.unit.files)
+    return {file.path: (file.size, file.modified_ns) for file in files if is_remote(file.path)}

@@ -29,13 +29,15 @@ from engine.execution.protocol import Executor
 from engine.features.windows import day_number, midnight_us
 from engine.identity import run_mark
 from engine.progress import Progress, track
+from engine.remote.fetch import cache_folder, clear
 from engine.rollups.bucket import Shelf
 from engine.rollups.counting import CountTask, count
 from engine.rollups.index import Code, Entry, Index
 from engine.rollups.ranges import KeyRange, key_ranges
 from engine.rollups.totals import ingested
 from engine.rollups.update import Wanted, store_folder, update
-from engine.stages.input import Input, open_units, read_links, unit_name
+from engine.stages.damaged import naming_damaged
+from engine.stages.input import Input, open_unit, read_links, unit_name
 from engine.tables.durable import durable_parquet
 from engine.tables.manifest import FileRecord
 
@@ -111,33 +113,40 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
         check_types(config, total, types)
         check_some_passed(total, types)
 
-    updated = update(
-        config,
-        given.units,
-        needed,
-        store=store,
-        work=work,
-        executor=executor,
-        open_unit=lambda found: open_units(config, [found])[0],
-        progress=progress,
-        links=read_links(config, given),
-        check=checked,
-    )
+    with naming_damaged(config, given.units):
+        updated = update(
+            config,
+            given.units,
+            needed,
+            store=store,
+            work=work,
+            executor=executor,
+            open_unit=lambda found: open_unit(config, found),
+            progress=progress,
+            links=read_links(config, given),
+            check=checked,
+        )
     index = updated.index
     total = ingested(index.entries, end_day, types)
     contacts = None
     if config.contacts is not None:
         [contacts] = executor.map(
             read_contacts,
-            [ContactsTask(config.contacts, str(work / "contacts.parquet"))],
+            [ContactsTask(config.contacts, str(work / "contacts.parquet"), str(cache_folder(Path(config.out))))],
             on_done=track(progress, "read contacts", 1),
         )
+    # Nothing is read of the sources from here on.
+    clear(cache_folder(Path(config.out)))
     return Prepared(
         shelf=_shelf(index, needed, store, end_day),
         index=index,
         contacts=contacts,
         buckets=tuple(key_ranges(plan_buckets(sum(total.read.values()), config.execution.rows_per_task))),
-        ingested=replace(total, missing_types=missing_types(total, _expected(config, types))),
+        ingested=replace(
+            total,
+            missing_types=missing_types(total, _expected(config, types)),
+            quarantined=(*given.quarantined, *total.quarantined),
+        ),
         types=types,
         rejects=() if rejects is None else _publish_rejects(index.entries, store, rejects, work),
         rolled=(updated.rolled, updated.rows),
@@ -189,7 +198,8 @@ def count_rows(
     tasks = [
         CountTask(config, pieces, types) for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
-    entries = executor.map(count, tasks, on_done=track(progress, "read events", len(tasks)))
+    with naming_damaged(config, given.units):
+        entries = executor.map(count, tasks, on_done=track(progress, "read events", len(tasks)))
     total = ingested([entry for listed in entries for entry in listed], day_number(as_of), types)
     check_all_read(total, given.rows(config))
     check_rejects(config, total)
@@ -199,7 +209,10 @@ def count_rows(
         executor.map(read_contacts, [ContactsTask(config.contacts, None)])
     # Nothing was read of files without rows.
     read = dict.fromkeys((source.name for source in config.sources), 0) | total.read
-    return replace(total, read=read, missing_types=missing_types(total, _expected(config, types))), types
+    lost = (*given.quarantined, *(bad for item in given.units for bad in item.quarantined))
+    return replace(
+        total, read=read, missing_types=missing_types(total, _expected(config, types)), quarantined=lost
+    ), types
 
 
 def _all_pieces(given: Input) -> list[Piece]:
@@ -225,7 +238,8 @@ def types_in_use(
         DiscoverTask(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
         for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
-    found = discover_types(tasks, known, executor=executor, on_done=track(progress, "find event types", len(tasks)))
+    with naming_damaged(config, given.units):
+        found = discover_types(tasks, known, executor=executor, on_done=track(progress, "find event types", len(tasks)))
     return tuple(sorted({*found, *machines, *optional_types(config.events)}))
 
 

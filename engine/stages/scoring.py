@@ -39,9 +39,12 @@ from engine.stages.propensities import propensity_columns
 from engine.stages.schemas import bundle_schema, segment_columns
 from engine.stages.segmenting import Applied, compile_applied, published_scores
 from engine.stages.users import HAS_CONTACT, join_contacts
+from engine.tables.compact import keep_for, keep_partitions
 from engine.tables.durable import durable_parquet, durable_parquet_at
 from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import FileRecord, dtypes_of
+from engine.tables.published_types import as_published
+from engine.tables.rows import Piece
 from engine.value.model import value_columns
 
 SETS_FOLDER = "_sets"
@@ -99,7 +102,8 @@ class ScoreRecord:
         contacts_matched: Those of them who have a contact.
         standing: The table of totals that was kept.
         files: Per table, the files that were staged.
-        schemas: Per table, columns and types as the manifest keeps them.
+        schemas: Per table with files, columns and types as the manifest keeps them.
+        pieces: Per table, the rows that files are to be made of when those of all buckets are there.
         drift: The users in the bins of the bundle's drift reference; None when it has none.
         notes: Why scores took longer than they should.
         sets: File of who is in which segment; None of a bucket without users.
@@ -117,6 +121,7 @@ class ScoreRecord:
     segments: dict[str, SegmentSize] = field(default_factory=dict)
     files: dict[str, tuple[FileRecord, ...]] = field(default_factory=dict)
     schemas: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    pieces: dict[str, tuple[Piece, ...]] = field(default_factory=dict)
     drift: Counts | None = None
     notes: tuple[str, ...] = ()
     sets: str | None = None
@@ -161,22 +166,14 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     tables = {
         "features": assigned.select("user_id", *(f.name for f in catalogue(spec)), *measured, *attributes),
         "scores": assigned.select("user_id", *published_scores(applied, compiled.plan, scores)),
-        "points": ledger,
     }
+    tables = {name: as_published(frame) for name, frame in tables.items()}
     stem, staging = f"part-{task.bucket:05d}-{task.mark}", Path(task.staging)
     files: dict[str, tuple[FileRecord, ...]] = {}
     for name, frame in tables.items():
         folder = table_folder(staging, name, task.as_of)
         files[name] = (durable_parquet(frame, folder, stem, root=staging),) if frame.height else ()
-    by_segment = assigned.select("user_id", "segment", *segment_columns(bundle)).partition_by(
-        "segment", as_dict=True, include_key=False, maintain_order=True
-    )
-    root = table_folder(staging, "segments", task.as_of)
-    files["segments"] = tuple(
-        durable_parquet(frame, partition_folder(root, "segment", str(name)), stem, root=staging)
-        for (name,), frame in sorted(by_segment.items())
-    )
-    published = assigned.select("user_id", *segment_columns(bundle))
+    by_segment = as_published(assigned.select("user_id", "segment", *segment_columns(bundle)))
     return ScoreRecord(
         users=features.height,
         kept=bucket.kept,
@@ -184,9 +181,10 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         standing=bucket.standing,
         segments=_segment_sizes(assigned),
         files=files,
-        schemas={
-            **{name: dtypes_of(frame.schema) for name, frame in tables.items()},
-            "segments": dtypes_of(published.schema),
+        schemas={name: dtypes_of(frame.schema) for name, frame in tables.items()},
+        pieces={
+            "points": keep_for("points", task.bucket, as_published(ledger), staging),
+            "segments": keep_partitions("segments", task.bucket, by_segment, "segment", _segment_folder, staging),
         },
         drift=None if bundle.drift is None else count(scored, bundle.drift),
         notes=tuple(note for model in bundle.models if (note := load_scorer(model.text, model.spec).note)),
@@ -302,6 +300,10 @@ def _segment_sizes(assigned: pl.DataFrame) -> dict[str, SegmentSize]:
     spent = pl.col(MONETARY_MINOR).sum() if MONETARY_MINOR in assigned.columns else pl.lit(0, pl.Int64)
     sizes = assigned.group_by("segment").agg(pl.len(), spent.alias("spent"))
     return {name: SegmentSize(users, spent) for name, users, spent in sizes.iter_rows()}
+
+
+def _segment_folder(name: str) -> str:
+    return partition_folder(Path(), "segment", name).name
 
 
 def _write_sets(members: pl.DataFrame, staging: Path, stem: str) -> str | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from engine.config import Config
 from engine.config_file import config_hash
-from engine.events.files import find_files, text_kind
+from engine.events.files import locate_files, text_kind
 from engine.execution.protocol import Executor
 from engine.identity import run_identity
 from engine.progress import Progress
+from engine.remote.fetch import cache_folder, clear
 from engine.rollups.compare import UnitState, compare
 from engine.rollups.index import Index
 from engine.rollups.maintain import Dropped, Name, Selection, check_selection, drop, to_drop, without
@@ -19,7 +20,7 @@ from engine.rollups.rolling import Found
 from engine.rollups.units import SourceFile, Unit, units_of
 from engine.rollups.update import find_units, open_index, store_folder, update
 from engine.stages.features import provisional_wants
-from engine.stages.input import as_found, open_units, read_links, unit_name
+from engine.stages.input import as_found, open_unit, read_links, unit_name
 from engine.stages.opening import open_run
 from engine.stages.preparation import types_in_use
 from engine.tables import disk
@@ -123,11 +124,12 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
             store=store,
             work=work,
             executor=executor,
-            open_unit=lambda found: open_units(config, [found])[0],
+            open_unit=lambda found: open_unit(config, found),
             progress=progress,
             links=read_links(config, given),
             without=lambda index: without(index, selection),
         )
+        clear(cache_folder(out))
     names = tuple(name for found in given.units if selection.has(name := unit_name(config, found)))
     there = updated.index.by_name()
     sizes = disk.list_files(store)
@@ -171,7 +173,7 @@ def _log(config: Config, index: Index) -> dict[Name, Found]:
     units: list[Unit] = []
     for position, source in enumerate(config.sources):
         files: list[SourceFile] = []
-        for path in find_files(source.name, source.path, text=True):
+        for path in locate_files(source.name, source.path, text=True):
             file = as_found(source, path)
             files.append(replace(file, parquet=converted.get(file, file.parquet)) if text_kind(path) else file)
         units += units_of(position, files, apart=source.columns.event_id is None)

@@ -1,7 +1,7 @@
-"""The few effects on a file system that durable writes and publishing are made of.
+"""What the engine does to a file system: effects that say what failed, and that clean up after themselves.
 
-Every change that `engine.tables` makes goes through one of these functions (and `engine.tables.exchange`), so that a
-failure of the file system has one place to be named in, and one place to be tried at.
+Every change that a run makes goes through one of these functions (and `engine.tables.exchange`), so that a failure of
+the file system has one place to be named in; `engine.tables.effects` is the one to try failures at.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.errors import ConfigError, ResourceError, TamisError, TransientError
+from engine.errors import ConfigError, ConflictError, ResourceError, TamisError, TransientError
+from engine.tables import effects
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LIMITS = {errno.EMFILE, errno.ENFILE, errno.EFBIG, errno.ENOMEM}
@@ -28,10 +27,10 @@ _TEMPORARY = ".tmp"
 _REMOVE_ATTEMPTS = 5
 
 
-def storage_error(error: OSError, folder: Path) -> TamisError | None:
-    """What a failed write in `folder` means to a user, or `None` when it is not a failure of storage."""
+def storage_error(error: OSError, folder: Path, doing: str = "write in") -> TamisError | None:
+    """What a failed effect in `folder` means to a user, or `None` when it is not a failure of storage."""
     reason = error.strerror or str(error)
-    message = f"cannot write in {folder}: {reason}"
+    message = f"cannot {doing} {folder}: {reason}"
     number = error.errno
     if number in _FULL:
         return ResourceError(message, code="disk-full", hint="free some space there or choose another output folder")
@@ -52,7 +51,7 @@ def storage_error(error: OSError, folder: Path) -> TamisError | None:
 
 
 @contextmanager
-def storage_errors(folder: Path) -> Iterator[None]:
+def storage_errors(folder: Path, doing: str = "write in") -> Iterator[None]:
     """Turns what the file system refuses in `folder` into an error with a code and a hint.
 
     Raises:
@@ -63,7 +62,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        known = storage_error(error, folder)
+        known = storage_error(error, folder, doing)
         if known is None:
             raise
         raise known from error
@@ -73,24 +72,69 @@ def make_folder(folder: Path) -> None:
     """Makes `folder` and its parents, each on stable storage; one that is there already is fine."""
     with storage_errors(folder):
         missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:
-            # The parents were just made, so this is a file system that takes no folders, such as /proc.
-            raise ConfigError(
-                f"cannot make the folder {folder}: {error.strerror}",
-                code="out-not-a-folder",
-                hint="choose an output folder on a disk",
-            ) from error
-    for made in reversed(missing):
-        sync_folder(made.parent)
+        for path in reversed(missing):
+            try:
+                effects.mkdir(path)
+            except FileNotFoundError as error:
+                if not path.parent.exists():
+                    raise removed_meanwhile(path.parent) from error
+                # Its parent is there, so this is a file system that takes no folders, such as /proc.
+                raise ConfigError(
+                    f"cannot make the folder {folder}: {error.strerror}",
+                    code="out-not-a-folder",
+                    hint="choose an output folder on a disk",
+                ) from error
+            sync_folder(path.parent)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def create_temporary(target: Path) -> tuple[Path, BinaryIO]:
-    """A new empty file beside `target`, hidden, under a name that no other attempt has."""
+    """A new empty file beside `target`, hidden, under a name that no other attempt has.
+
+    Raises:
+        ConflictError: The folder is gone: somebody else removed it.
+    """
     path = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}{_TEMPORARY}")
     with storage_errors(target.parent):
-        return path, path.open("xb")
+        try:
+            return path, effects.create(path)
+        except FileNotFoundError as error:
+            raise removed_meanwhile(target.parent) from error
+
+
+def removed_meanwhile(path: Path) -> ConflictError:
+    """The error for what was there a moment ago, and which the run itself did not remove."""
+    return ConflictError(
+        f"{path} is gone: something else removed it during the run",
+        code="out-disturbed",
+        hint="run again when nothing else changes the output folder",
+    )
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the name `target` in one instant, or none when writing fails; nothing is synced.
+
+    Raises:
+        TamisError: The folder cannot be written to. What was at `target` is untouched, and nothing is left behind.
+    """
+    temporary, handle = create_temporary(target)
+    try:
+        with storage_errors(target.parent), handle:
+            yield handle
+        rename(temporary, target)
+    except BaseException:
+        # The first failure is the one to tell; a file that stays behind is swept by the next run.
+        with suppress(TamisError, OSError):
+            remove_file(temporary)
+        raise
+
+
+def create_empty(path: Path) -> None:
+    """Makes an empty file; one that is there already stays as it is. The name is not synced."""
+    with storage_errors(path.parent), suppress(FileExistsError):
+        effects.create(path).close()
 
 
 def is_temporary(name: str) -> bool:
@@ -101,51 +145,52 @@ def is_temporary(name: str) -> bool:
 def sync_file(handle: BinaryIO, path: Path) -> None:
     """Returns when what was written to `handle` is on stable storage."""
     with storage_errors(path.parent):
-        handle.flush()
-        if sys.platform == "darwin":
-            import fcntl
-
-            # fsync hands the data to the drive and does not wait for it to be kept.
-            fcntl.fcntl(handle.fileno(), fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(handle.fileno())
+        effects.sync_file(handle)
 
 
 def sync_folder(folder: Path) -> None:
     """Returns when the names in `folder` (not in folders below it) are on stable storage."""
     with storage_errors(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some network and FUSE file systems have no fsync of a folder: there the rename itself is durable.
-            if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}:
-                raise
-        finally:
-            os.close(descriptor)
+        effects.sync_folder(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync_folder` for `folder` and every folder below it, the inner ones first."""
+    with storage_errors(folder, "list"):
+        inner = [path for path, is_folder in effects.entries(folder) if is_folder]
+    for path in inner:
+        sync_tree(path)
+    sync_folder(folder)
 
 
 def rename(source: Path, target: Path) -> None:
     """Renames a file or folder; a file at `target` is replaced in the same instant."""
     with storage_errors(target.parent):
-        source.replace(target)
+        effects.rename(source, target)
 
 
 def remove_file(path: Path) -> None:
     """Removes a file; one that is not there is fine."""
-    with storage_errors(path.parent):
-        path.unlink(missing_ok=True)
+    with storage_errors(path.parent), suppress(FileNotFoundError):
+        effects.unlink(path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder that holds nothing.
+
+    Raises:
+        OSError: It holds something.
+    """
+    with storage_errors(folder.parent):
+        effects.rmdir(folder)
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder with all it holds; one that is not there is fine."""
+    """Removes a folder with all it holds; one that is not there is fine. What links lead to stays."""
     with storage_errors(folder.parent):
         for left in reversed(range(_REMOVE_ATTEMPTS)):
             try:
-                return shutil.rmtree(folder)
-            except FileNotFoundError:
-                if not folder.exists():
-                    return None
+                return _remove_tree(folder)
             except OSError as error:
                 # A task given up for lost may still write a file there; its folder is then not empty.
                 if error.errno != errno.ENOTEMPTY or not left:
@@ -153,12 +198,53 @@ def remove_tree(folder: Path) -> None:
     return None
 
 
+def _remove_tree(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        for path, is_folder in effects.entries(folder):
+            if is_folder:
+                _remove_tree(path)
+            else:
+                with suppress(FileNotFoundError):
+                    effects.unlink(path)
+        effects.rmdir(folder)
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """What a folder holds, in the order of the names; nothing when there is no such folder."""
+    try:
+        with storage_errors(folder, "list"):
+            return [path for path, _ in effects.entries(folder)]
+    except FileNotFoundError:
+        return []
+
+
 def list_files(folder: Path) -> dict[str, int]:
     """Bytes of every file below `folder`, hidden ones too, by relative path; empty when there is no such folder."""
-    sizes = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            with suppress(FileNotFoundError):
-                sizes[path.relative_to(folder).as_posix()] = path.lstat().st_size
+    sizes: dict[str, int] = {}
+    waiting = [folder]
+    while waiting:
+        with storage_errors(folder, "list"), suppress(FileNotFoundError, NotADirectoryError):
+            for path, is_folder in effects.entries(waiting.pop()):
+                if is_folder:
+                    waiting.append(path)
+                else:
+                    with suppress(FileNotFoundError):
+                        sizes[path.relative_to(folder).as_posix()] = path.lstat().st_size
     return dict(sorted(sizes.items()))
+
+
+@contextmanager
+def lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock on a file; the system gives it back when the process dies, however it dies.
+
+    Raises:
+        filelock.Timeout: Another holds it for longer than `timeout` seconds; never when that is negative.
+        ConfigError: The folder cannot be written to.
+        ResourceError: The disk is full or failing.
+    """
+    with storage_errors(path.parent):
+        taken = effects.lock(path, timeout)
+    try:
+        yield
+    finally:
+        taken.release()

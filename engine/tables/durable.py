@@ -2,6 +2,7 @@
 
 Each one goes to a temporary name in the same folder, is synced, and is then renamed.
 Polars' own writers do not sync, and they truncate a good file before a write that fails (pola-rs/polars#17358).
+Published files have the form of `engine.tables.parquet_file`; what the engine keeps for itself is written by Polars.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -17,19 +18,22 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from engine.errors import TamisError
 from engine.tables import disk
 from engine.tables.manifest import FileRecord
+from engine.tables.parquet_file import ZSTD_LEVEL, row_group_rows, write_row_groups
+from engine.tables.published_types import as_published
 
 if TYPE_CHECKING:
     import polars as pl
 
 Compression = Literal["zstd", "lz4", "uncompressed"]
 ROW_GROUP_ROWS = 250_000
-ZSTD_LEVEL = 3
 _STEM = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 _NAMED_DIGITS = 12
 
 
 class _HashingWriter:
     """A binary file that counts and hashes what passes, and keeps the error that Polars would wrap into its own."""
+
+    closed = False
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
@@ -47,6 +51,9 @@ class _HashingWriter:
         self.bytes += len(data)
         return len(data)
 
+    def tell(self) -> int:
+        return self.bytes
+
     def flush(self) -> None:
         self._handle.flush()
 
@@ -56,6 +63,8 @@ class _HashingWriter:
 
 def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path) -> FileRecord:
     """Writes `frame` as `<folder>/<stem>-<first 12 digits of its SHA-256>.parquet` and says what was written.
+
+    Columns get the types of `engine.tables.published_types`.
 
     The name follows from the content: the same frame gives the same name and bytes, and a reader that holds an old
     listing finds the bytes it listed or nothing. The file is synced, its folder is not: call `disk.sync_folder` once
@@ -71,6 +80,27 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
 
     Raises:
         ConfigError: The folder cannot be written to.
+        DataError: Numbers that cannot be published.
+        ResourceError: The disk is full or failing. Nothing is left behind.
+    """
+    frame = as_published(frame)
+    # The whole frame decides, so that groups are as large in its last slice as in the first.
+    groups = frame.iter_slices(row_group_rows(frame))
+    return durable_row_groups(groups, frame.schema, folder, stem, root=root)
+
+
+def durable_row_groups(
+    groups: Iterable[pl.DataFrame], schema: pl.Schema, folder: Path, stem: str, *, root: Path
+) -> FileRecord:
+    """As `durable_parquet`, of frames that are made one after the other: each is a row group, and is then forgotten.
+
+    Args:
+        groups: Frames of the columns and types of `schema`.
+        schema: Of the file; types of `engine.tables.published_types`.
+        folder, stem, root: As for `durable_parquet`.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
         ResourceError: The disk is full or failing. Nothing is left behind.
     """
     if _STEM.fullmatch(stem) is None:
@@ -80,9 +110,15 @@ def durable_parquet(frame: pl.DataFrame, folder: Path, stem: str, *, root: Path)
     def name(sha256: str) -> Path:
         return folder / f"{stem}-{sha256[:_NAMED_DIGITS]}.parquet"
 
+    rows = 0
+
+    def write(writer: _HashingWriter) -> None:
+        nonlocal rows
+        rows = write_row_groups(groups, schema, writer)
+
     disk.make_folder(folder)
-    path, sha256, size = _write_and_rename(folder / f"{stem}.parquet", _parquet_writer(frame), name)
-    return FileRecord(path=path.relative_to(root).as_posix(), rows=frame.height, bytes=size, sha256=sha256)
+    path, sha256, size = _write_and_rename(folder / f"{stem}.parquet", write, name)
+    return FileRecord(path=path.relative_to(root).as_posix(), rows=rows, bytes=size, sha256=sha256)
 
 
 def durable_parquet_at(

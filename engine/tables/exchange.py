@@ -7,18 +7,9 @@ It never finds a mixture, and `engine.tables.publish.recover` completes the exch
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
-import sys
 from pathlib import Path
 
-from engine.tables import disk
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-_RENAME_SWAP = 2
-_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+from engine.tables import disk, effects
 
 
 def exchange(first: Path, second: Path) -> None:
@@ -29,35 +20,17 @@ def exchange(first: Path, second: Path) -> None:
         OSError: One of the two is missing, or they are on different file systems.
     """
     with disk.storage_errors(second.parent):
-        if not _swap(first, second):
+        if not effects.swap(first, second):
             _rename_in_turn(first, second)
     for folder in sorted({first.parent, second.parent}):
         disk.sync_folder(folder)
 
 
-def _swap(first: Path, second: Path) -> bool:
-    """Exchanges atomically; `False` when neither the system nor the file system can."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        if sys.platform == "darwin":
-            status = libc.renamex_np(os.fsencode(first), os.fsencode(second), ctypes.c_uint(_RENAME_SWAP))
-        else:
-            status = libc.renameat2(
-                _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE)
-            )
-    except AttributeError:
-        return False
-    if status == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _UNSUPPORTED:
-        return False
-    raise OSError(number, os.strerror(number), str(first), None, str(second))
-
-
 def _rename_in_turn(first: Path, second: Path) -> None:
     # The folder in between stands beside the staged one: beside the published one, a reader could scan it.
+    # Each rename is durable before the next: a file system that keeps them out of order would lose one of the folders.
     aside = first.with_name(f"{first.name}.aside")
-    disk.rename(second, aside)
-    disk.rename(first, second)
-    disk.rename(aside, first)
+    for source, target in ((second, aside), (first, second), (aside, first)):
+        disk.rename(source, target)
+        for folder in sorted({source.parent, target.parent}):
+            disk.sync_folder(folder)

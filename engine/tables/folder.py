@@ -39,8 +39,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         disk.sync_folder(temporary)
         if folder.exists():
-            with disk.storage_errors(folder):
-                folder.rmdir()
+            disk.remove_folder(folder)
         disk.rename(temporary, folder)
         disk.sync_folder(folder.parent)
     except BaseException:

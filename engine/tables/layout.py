@@ -2,9 +2,11 @@
 
     <out>/segments/as_of=YYYY-MM-DD/segment=<name>/part-*.parquet
     <out>/{features,scores,points,memberships,…}/as_of=YYYY-MM-DD/part-*.parquet
+    <out>/<table>/as_of=YYYY-MM-DD/_SUCCESS
     <out>/_manifests/as_of=YYYY-MM-DD.json
     <out>/_bundles/
     <out>/_work/<run>/<table>/as_of=YYYY-MM-DD/…      staging: the same file system, never inside a table
+    <out>/_work/<run>/_sealed/<table>/as_of=YYYY-MM-DD/…      staged and complete: about to be published
 
 Whatever lies below a table's folder is read by a reader that scans it, so nothing but published files may be there.
 """
@@ -34,6 +36,9 @@ TABLES = (
     "segments",
 )
 """The published tables in the order in which they are switched: the one that people read comes last."""
+
+SUCCESS = "_SUCCESS"
+"""Empty file in a published `as_of=` folder, for tools that wait for it; a name with `_` in front is read by none."""
 
 LONGEST_NAME = 255
 """Bytes of one path component on the file systems in use (ext4, XFS, APFS)."""

@@ -2,13 +2,16 @@
 
 A run stages its tables in its work folder and then publishes them in these steps, each durable before the next:
 
-1. The staged tables are checked against the manifest.
+1. The staged tables are moved to `_sealed/` in the work folder, where no late attempt of a task looks for them, get
+   their `_SUCCESS`, and are checked against the manifest.
 2. The manifest is written into the work folder as `commit.json`. From here on the run counts: whoever finds the file
    carries the rest out.
 3. Partitions that the published folder does not have yet are made there, empty, and readers are given a moment.
-4. Per table, the staged `as_of=` folder and the published one change places. Segments come last.
-5. The manifest is written to `_manifests/`.
+4. Per table, the sealed `as_of=` folder and the published one change places. Segments come last.
+5. `commit.json` becomes the manifest in `_manifests/`: one rename, which only one run can do.
 6. The work folder, which now holds the tables of the old run, is removed.
+
+Before each step the run makes sure that it still has the lock (`engine.tables.lock`): one that lost it stops.
 
 Step 3 is for readers that list a folder and then, by path, the folders in it: one that lists the old folder and then
 the new ones below it would not look into a new partition, and miss its rows without a word. A listing that takes
@@ -16,15 +19,14 @@ longer than `LISTING_SECONDS` can still do so; it is safe with the manifest's fi
 files that are gone, since names follow from contents: list again.
 
 Each table changes in one instant. Between the first and the last, a reader of several tables can see two runs side by
-side for some milliseconds; one that needs them to agree takes the file names from the manifest, and starts again
-when a name is not there.
+side for some milliseconds; one that needs them to agree asks `engine.tables.snapshot`, which finds every file of one
+run at any moment, also while a publish is under way or after it was cut short.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +35,7 @@ from engine.tables import disk
 from engine.tables.durable import canonical_json, durable_json
 from engine.tables.exchange import exchange
 from engine.tables.layout import (
+    SUCCESS,
     TABLES,
     bundles_folder,
     manifest_path,
@@ -41,13 +44,15 @@ from engine.tables.layout import (
     work_folder,
     work_root,
 )
+from engine.tables.lock import check_held, is_held
 from engine.tables.manifest import Manifest, TableRecord, manifest_from_json, manifest_to_json, read_manifest
 from engine.tables.verify import table_problems, verify_table
 
 LISTING_SECONDS = 0.1
 """Time for a reader to finish listing the folders of one table and date."""
 
-_INTENT = "commit.json"
+INTENT = "commit.json"
+SEALED = "_sealed"
 _RETIRED = "_retired"
 
 
@@ -66,8 +71,9 @@ def publish(staging: Path, out: Path, manifest: Manifest, *, deep: bool = False)
         IntegrityError: The staged files are not those of the manifest; nothing was published.
         ConfigError: The output folder cannot be written to.
         ResourceError: The disk is full or failing. After step 2 the next `recover` completes the publish.
+        ConflictError: Another run took over, or something else removed files of this one.
     """
-    _publish(staging, out, manifest, {table.name for table in manifest.tables}, deep=deep)
+    _exhaust(publish_steps(staging, out, manifest, {table.name for table in manifest.tables}, deep=deep))
 
 
 def publish_part(staging: Path, out: Path, manifest: Manifest, names: Collection[str]) -> None:
@@ -85,7 +91,12 @@ def publish_part(staging: Path, out: Path, manifest: Manifest, names: Collection
     Raises:
         TamisError: As `publish`.
     """
-    _publish(staging, out, manifest, {table.name for table in manifest.tables} & set(names), deep=False)
+    _exhaust(publish_steps(staging, out, manifest, {table.name for table in manifest.tables} & set(names)))
+
+
+def success_marker(folder: Path) -> None:
+    """Makes the empty `_SUCCESS` by which tools of the Hadoop family know a folder that is complete."""
+    disk.create_empty(folder / SUCCESS)
 
 
 def recover(out: Path) -> tuple[str, ...]:
@@ -101,13 +112,19 @@ def recover(out: Path) -> tuple[str, ...]:
         IntegrityError: A publish cannot be completed because its files are gone or damaged.
     """
     completed = []
-    for work in sorted(folder for folder in _entries(work_root(out)) if folder.is_dir()):
+    works = [path for path in disk.list_folder(work_root(out)) if path.is_dir()]
+    for work in works:
         if discard(work):
             continue
-        manifest = read_manifest(work / _INTENT)
-        _carry_out(work, out, manifest, _not_yet_switched(work, out, manifest))
+        manifest = read_manifest(work / INTENT)
+        to_switch = _not_yet_switched(work, out, manifest)
+        # What a process that was killed renamed may not be on stable storage yet.
+        for folder in (out, *(out / name for name in TABLES)):
+            if folder.is_dir():
+                disk.sync_folder(folder)
+        _exhaust(_carry_out(work, out, manifest, to_switch))
         completed.append(manifest.run_id)
-    for path in _entries(work_root(out)):
+    for path in disk.list_folder(work_root(out)):
         if disk.is_temporary(path.name):
             disk.remove_file(path)
     for folder in (manifests_folder(out), bundles_folder(out)):
@@ -119,13 +136,18 @@ def discard(work: Path) -> bool:
     """Removes a work folder, unless its publish has begun: then it stays for `recover`, which completes it.
 
     Whatever ends a run early (an error, Ctrl-C) must come through here: to remove a folder with a `commit.json` would
-    leave the tables of two runs side by side for good.
+    leave the tables of two runs side by side for good. A run that lost the lock leaves its folder to the next.
 
     Returns:
         Whether the folder is gone.
     """
-    if (work / _INTENT).exists():
+    if (work / INTENT).exists() or not is_held(work.parents[1]):
         return False
+    out = work.parents[1]
+    if (work / SEALED).exists() and manifests_folder(out).is_dir():
+        # Its intent may have become the manifest just before the run died: then that must last longer than the folder.
+        for folder in (manifests_folder(out), out):
+            disk.sync_folder(folder)
     disk.remove_tree(work)
     return True
 
@@ -138,47 +160,80 @@ def sweep_temporary(folder: Path) -> None:
             disk.remove_file(path)
 
 
-def _publish(staging: Path, out: Path, manifest: Manifest, names: set[str], *, deep: bool) -> None:
+def publish_steps(
+    staging: Path, out: Path, manifest: Manifest, names: set[str], *, deep: bool = False
+) -> Iterator[None]:
+    """The steps of `publish`, one at each `next`, in the order of this module's description; 4 takes one per table."""
     if staging != work_folder(out, manifest.run_id):
         message = f"staging must be {work_folder(out, manifest.run_id)}, got {staging}"
         raise ValueError(message)
     # What is about to be carried out must also be readable by whoever has to finish it.
     manifest_from_json(canonical_json(manifest_to_json(manifest)), "the manifest")
-    sweep_temporary(staging)
-    for table in manifest.tables:
-        if table.name in names:
-            verify_table(staging, table, deep=deep)
-    _sync_tree(staging)
+    check_held(out)
+    tables = [table for table in manifest.tables if table.name in names]
+    _seal(staging, tables)
+    for table in tables:
+        verify_table(staging / SEALED, table, deep=deep)
+    disk.sync_tree(staging)
     for folder in (work_root(out), out):
         disk.sync_folder(folder)
-    durable_json(manifest_to_json(manifest), staging / _INTENT)
-    _carry_out(staging, out, manifest, names)
+    yield
+    check_held(out)
+    if not (staging / SEALED).is_dir():
+        raise disk.removed_meanwhile(staging)
+    durable_json(manifest_to_json(manifest), staging / INTENT)
+    yield
+    yield from _carry_out(staging, out, manifest, names)
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _exhaust(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
 
 
-def _sync_tree(folder: Path) -> None:
-    for parent, _, _ in os.walk(folder, topdown=False):
-        disk.sync_folder(Path(parent))
+def _seal(staging: Path, tables: list[TableRecord]) -> None:
+    sealed = staging / SEALED
+    disk.make_folder(sealed)
+    for table in tables:
+        if (staging / table.name).exists():
+            disk.rename(staging / table.name, sealed / table.name)
+    sweep_temporary(sealed)
+    for table in tables:
+        if (sealed / table.path).is_dir():
+            success_marker(sealed / table.path)
 
 
-def _carry_out(work: Path, out: Path, manifest: Manifest, to_switch: set[str]) -> None:
+def _carry_out(work: Path, out: Path, manifest: Manifest, to_switch: set[str]) -> Iterator[None]:
     tables = {table.name: table for table in manifest.tables}
+    check_held(out)
     announced = [folder for name in sorted(to_switch) for folder in _announce(out, tables[name])]
     if announced:
         time.sleep(LISTING_SECONDS)
+    yield
     for name in TABLES:
+        check_held(out)
         if name not in tables:
             _retire(work, out, name, manifest.as_of)
         elif name in to_switch:
             _switch(work, out, tables[name])
-    durable_json(manifest_to_json(manifest), manifest_path(out, manifest.as_of))
-    # Without its intent the rest of the folder is rubbish to whoever finds it.
-    disk.remove_file(work / _INTENT)
-    disk.sync_folder(work)
-    disk.remove_tree(work)
+        yield
+    check_held(out)
+    _record(work, out, manifest.as_of)
+    yield
+    # Without its intent the folder is rubbish to whoever finds it.
+    if is_held(out):
+        disk.remove_tree(work)
+
+
+def _record(work: Path, out: Path, as_of: date) -> None:
+    path = manifest_path(out, as_of)
+    disk.make_folder(path.parent)
+    try:
+        disk.rename(work / INTENT, path)
+    except FileNotFoundError as error:
+        raise disk.removed_meanwhile(work / INTENT) from error
+    for folder in (path.parent, work):
+        disk.sync_folder(folder)
 
 
 def _announce(out: Path, table: TableRecord) -> list[Path]:
@@ -193,12 +248,15 @@ def _announce(out: Path, table: TableRecord) -> list[Path]:
 
 
 def _switch(work: Path, out: Path, table: TableRecord) -> None:
-    staged, live = work / table.path, out / table.path
-    if live.exists():
-        exchange(staged, live)
-        return
-    disk.make_folder(live.parent)
-    disk.rename(staged, live)
+    staged, live = work / SEALED / table.path, out / table.path
+    try:
+        if live.exists():
+            exchange(staged, live)
+            return
+        disk.make_folder(live.parent)
+        disk.rename(staged, live)
+    except FileNotFoundError as error:
+        raise disk.removed_meanwhile(live if staged.exists() else staged) from error
     for folder in (live.parent, out):
         disk.sync_folder(folder)
 
@@ -218,7 +276,7 @@ def _not_yet_switched(work: Path, out: Path, manifest: Manifest) -> set[str]:
     for table in manifest.tables:
         if not table_problems(out, table, deep=True):
             continue
-        staged = table_problems(work, table, deep=True)
+        staged = table_problems(work / SEALED, table, deep=True)
         if staged:
             lines = "\n".join(f"  {problem}" for problem in staged)
             message = (

@@ -9,7 +9,7 @@ import polars as pl
 from engine.errors import IntegrityError
 from engine.tables import disk
 from engine.tables.durable import sha256_of
-from engine.tables.layout import is_partition
+from engine.tables.layout import SUCCESS, is_partition
 from engine.tables.manifest import FileRecord, TableRecord, dtypes_of
 
 _SHOWN = 20
@@ -38,20 +38,35 @@ def verify_table(root: Path, table: TableRecord, *, deep: bool = False) -> None:
 
 def table_problems(root: Path, table: TableRecord, *, deep: bool = False) -> list[str]:
     """As `verify_table`, but returns what is wrong, one line each; empty when the table is whole."""
+    problems, sizes = listing_problems(root, table)
+    for record in sorted(table.records, key=lambda record: record.path):
+        if record.path in sizes:
+            problems += file_problems(root, table, record, sizes[record.path], deep=deep)
+    return problems
+
+
+def listing_problems(root: Path, table: TableRecord) -> tuple[list[str], dict[str, int]]:
+    """What is wrong with the totals and the names of a table's files; and the bytes of those that are there."""
     problems = _totals(table)
     listed = {record.path: record for record in table.records}
     on_disk = {f"{table.path}/{name}": size for name, size in disk.list_files(root / table.path).items()}
+    if not on_disk.get(success := f"{table.path}/{SUCCESS}", 1):
+        del on_disk[success]
     problems += [f"missing: {path}" for path in sorted(listed.keys() - on_disk.keys())]
     problems += [f"not in the manifest: {path}" for path in sorted(on_disk.keys() - listed.keys())]
-    for path in sorted(listed.keys() & on_disk.keys()):
-        record = listed[path]
-        problems += _partition_names(table, path)
-        if on_disk[path] != record.bytes:
-            problems.append(f"{path}: {record.bytes} bytes expected, {on_disk[path]} found")
-        elif deep and sha256_of(root / path) != record.sha256:
-            problems.append(f"{path}: the content differs from its SHA-256")
-        else:
-            problems += _footer(root / path, record, table.schema)
+    return problems, {path: size for path, size in on_disk.items() if path in listed}
+
+
+def file_problems(root: Path, table: TableRecord, record: FileRecord, size: int, *, deep: bool) -> list[str]:
+    """What is wrong with one file of a table that is there with `size` bytes."""
+    path = record.path
+    problems = _partition_names(table, path)
+    if size != record.bytes:
+        problems.append(f"{path}: {record.bytes} bytes expected, {size} found")
+    elif deep and sha256_of(root / path) != record.sha256:
+        problems.append(f"{path}: the content differs from its SHA-256")
+    else:
+        problems += _footer(root / path, record, table.schema)
     return problems
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.errors import TamisError
+from engine.remote.fetch import CACHE_NAME, cache_folder, clear
 from engine.tables import disk
 from engine.tables.layout import work_folder, work_root
 from engine.tables.lock import writer_lock
@@ -22,7 +23,7 @@ def workspace(out: Path, run_id: str) -> Iterator[Path]:
     Raises:
         ConflictError: Another run is writing to `out`.
     """
-    existed = out.exists()
+    existed = out.exists() and [path.name for path in out.iterdir()] != [CACHE_NAME]
     with writer_lock(out, run_id):
         recover(out)
         work = work_folder(out, run_id)
@@ -31,6 +32,7 @@ def workspace(out: Path, run_id: str) -> Iterator[Path]:
             yield work
         except BaseException:
             if discard(work) and not existed:
+                clear(cache_folder(out))
                 _remove_if_empty(out)
             raise
         discard(work)
@@ -39,7 +41,7 @@ def workspace(out: Path, run_id: str) -> Iterator[Path]:
 def _remove_if_empty(out: Path) -> None:
     # The lock goes while it is held: whoever comes next makes a new one, whoever had opened this one is refused.
     root = work_root(out)
-    with suppress(OSError):
+    with suppress(OSError, TamisError):
         if [path.name for path in out.iterdir()] == [root.name]:
-            shutil.rmtree(root)
-            out.rmdir()
+            disk.remove_tree(root)
+            disk.remove_folder(out)

@@ -343,7 +343,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.tables.disk.os.fsync", full)
+    monkeypatch.setattr("engine.tables.effects.os.fsync", full)
     with pytest.raises(ResourceError) as caught:
         converted(tmp_path, {"a.csv": CSV})
     assert caught.value.code == "disk-full"

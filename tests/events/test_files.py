@@ -99,7 +99,7 @@ def test_remote_paths_are_told_so(entry: str, shown: str) -> None:
     with pytest.raises(ConfigError) as caught:
         find_files("shop", ("nosuch", entry))
     assert caught.value.code == "input-remote"
-    assert caught.value.message == f"source 'shop': remote paths are not supported yet: {shown!r}"
+    assert caught.value.message == f"source 'shop': expected a path on this machine, got {shown!r}"
 
 
 TEXTS = ["a.csv", "B.TSV", "c.csv.gz", "sub/d.csv", ".e.csv", "_old/f.csv", "notes.txt"]

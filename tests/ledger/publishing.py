@@ -23,7 +23,7 @@ from engine.tables.publish import publish
 from engine.tables.workspace import workspace
 
 FEATURES = {"days_since_purchase": pl.Int64(), "open_rate_90d": pl.Float64(), "city": pl.String()}
-SCORES = {"r_score": pl.Int8(), "f_score": pl.Int8(), "m_score": pl.Int8()}
+SCORES = {"r_score": pl.Int32(), "f_score": pl.Int32(), "m_score": pl.Int32()}
 DEFINITIONS = {
     "segment": pl.String(),
     "group": pl.String(),
@@ -108,8 +108,9 @@ def publish_day(out: Path, day: Day, *, correct: bool = True) -> tuple[date, ...
     with workspace(out, day.run_id) as work:
         previous = find_previous(out, day.as_of, rekeyed=len(day.rekeyed))
         scored, tables = staged(day, work)
-        records = executor.map(ledger_bucket, ledger_tasks(scored, previous, work))
-        tables += ledger_records(records, day.as_of)
+        tasks = ledger_tasks(scored, previous, work)
+        records = executor.map(ledger_bucket, tasks)
+        tables += ledger_records(tasks, records, executor)
         note_publish(out, day.as_of)
         publish(work, out, manifest(day, tables, {"ledger": ledger_counts(scored, previous, records)}))
         return correct_later(out, day.as_of, executor) if correct else ()

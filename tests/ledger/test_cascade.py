@@ -167,11 +167,11 @@ def test_a_run_that_dies_before_all_is_corrected_is_mended_by_the_next(
         if moment == "publish_part":
             patch.setattr(cascade, moment, die)
         elif moment == "ledger_bucket":
-            patch.setattr(LocalExecutor, "map", dying_call(LocalExecutor.map, [1]))
+            patch.setattr(LocalExecutor, "map", dying_call(LocalExecutor.map, [2]))
         else:
             # The first manifest is that of the date itself; then comes the one of the corrected date.
-            name = "_carry_out" if moment == "intent" else "durable_json"
-            patch.setattr(publishing, name, dying_call(getattr(publishing, name), [1 if moment == "intent" else 3]))
+            name = "_carry_out" if moment == "intent" else "_record"
+            patch.setattr(publishing, name, dying_call(getattr(publishing, name), [1]))
         with pytest.raises(DiedError):
             publish_day(out, DAYS[1])
     assert published(out) != published(in_order)

@@ -30,6 +30,7 @@ from engine.stages.scoring import (
     infinite_attributes,
     score_bucket,
 )
+from engine.tables.published_types import as_published, published_schema
 from tests.golden.runs import published
 from tests.samples import AS_OF, TOML, configuration, contacts, files, mail, shop, write_sample
 
@@ -94,7 +95,7 @@ def test_the_columns_of_the_tables(out: Path, bundle: Bundle) -> None:
         "segments": {**user, **rfm, **in_segments, **key, "segment": pl.String()},
     }
     for table, schema in expected.items():
-        assert list(published(out, table).schema.items()) == list(schema.items()), table
+        assert list(published(out, table).schema.items()) == list(published_schema(schema).items()), table
     assert list(scores.items()) == [
         ("engagement_score", pl.Float64()),
         ("r_score", pl.Int8()),
@@ -212,7 +213,8 @@ def test_users_outside_a_population_have_no_propensity(out: Path, bundle: Bundle
     inside = (pl.col("region") == "sud") & (pl.col("tenure_days") > 0)
     columns = [name for name in bundle_schema(bundle) if name.startswith("propensity_")]
     expected = published(out, "scores").select(columns)
-    assert_frame_equal(scored.filter(inside).select(columns), expected.filter(scored.select(inside).to_series()))
+    found = as_published(scored.filter(inside).select(columns))
+    assert_frame_equal(found, expected.filter(scored.select(inside).to_series()))
     outside = scored.filter(inside.not_() | pl.col("region").is_null()).select(columns)
     assert 0 < outside.height < scored.height
     assert outside.null_count().row(0) == (outside.height,) * len(columns)
@@ -261,11 +263,12 @@ def test_a_bucket_without_users_gives_no_files_and_the_same_schemas(
     assert (full.users, full.kept, full.contacts_matched) == (2, 2, 1)
     assert (empty.users, empty.kept, empty.contacts_matched) == (0, 0, 0)
     assert empty.schemas == full.schemas
-    assert empty.files == {"features": (), "scores": (), "memberships": (), "segments": ()}
+    assert empty.files == {"features": (), "scores": ()}
+    assert empty.pieces == {"points": (), "segments": ()}
     assert not (tmp_path / "empty").exists()
     assert empty.segments == {}
     assert (full.drift is None) == (empty.drift is None)
-    assert sum(file.rows for file in full.files["segments"]) == 2
+    assert sum(piece.rows for piece in full.pieces["segments"]) == 2
 
 
 def test_a_bucket_counts_its_users_in_the_bins_of_the_bundle(
@@ -302,7 +305,7 @@ def test_a_user_alone_has_the_scores_it_has_in_the_crowd(bundle: Bundle, out: Pa
     expected = published(out, "scores").drop("as_of")
     for position in (0, 9, 30):
         alone = add_scores(features[position : position + 1], bundle, threads=1).select(expected.columns)
-        assert_frame_equal(alone, expected[position : position + 1], check_exact=True)
+        assert_frame_equal(as_published(alone), expected[position : position + 1], check_exact=True)
 
 
 def test_attributes_that_came_later_are_left_out(bundle: Bundle) -> None:

@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
-from engine.errors import ConfigError, ResourceError, TamisError, TransientError
+from engine.errors import ConfigError, ConflictError, ResourceError, TamisError, TransientError
 from engine.tables import disk
 
 
@@ -106,3 +107,43 @@ def test_a_file_system_without_folders(tmp_path: Path, monkeypatch: pytest.Monke
         disk.make_folder(tmp_path / "x" / "_work")
     assert caught.value.code == "out-not-a-folder"
     assert str(tmp_path / "x" / "_work") in caught.value.message
+
+
+def test_a_folder_that_is_gone_when_a_file_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConflictError) as caught:
+        disk.create_temporary(tmp_path / "gone" / "file")
+    assert caught.value.code == "out-disturbed"
+    assert str(tmp_path / "gone") in caught.value.message
+
+
+def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with disk.replacing(target) as handle:
+        handle.write(b"first")
+        assert not target.exists()
+    with pytest.raises(TypeError), disk.replacing(target) as handle:
+        handle.write("no bytes")  # type: ignore[arg-type]
+    assert disk.list_files(tmp_path) == {"file": 5}
+
+
+def test_remove_tree_does_not_follow_links(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"kept")
+    (tmp_path / "gone" / "deep").mkdir(parents=True)
+    (tmp_path / "gone" / "deep" / "link").symlink_to("../../kept")
+    (tmp_path / "gone" / "dangling").symlink_to("nowhere")
+    disk.remove_tree(tmp_path / "gone")
+    assert disk.list_files(tmp_path) == {"kept/file": 4}
+
+
+def test_an_empty_file_stays_what_it_is(tmp_path: Path) -> None:
+    for _ in range(2):
+        disk.create_empty(tmp_path / "mark")
+    assert disk.list_files(tmp_path) == {"mark": 0}
+
+
+def test_the_lock_of_a_file(tmp_path: Path) -> None:
+    with disk.lock(tmp_path / "lock"), pytest.raises(Timeout), disk.lock(tmp_path / "lock", timeout=0):
+        pass
+    with disk.lock(tmp_path / "lock", timeout=0):
+        pass

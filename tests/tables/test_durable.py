@@ -41,12 +41,18 @@ def test_the_record_describes_the_file(tmp_path: Path) -> None:
 
 
 def test_layout_of_the_file(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"user_id": range(600_000)})
+    frame = pl.DataFrame({name: range(600_000) for name in ("user_id", *(f"column_{i}" for i in range(40)))})
     metadata = pq.read_metadata(tmp_path / durable_parquet(frame, tmp_path, "part-0", root=tmp_path).path)
     assert [metadata.row_group(i).num_rows for i in range(3)] == [250_000, 250_000, 100_000]
     column = metadata.row_group(0).column(0)
     assert column.compression == "ZSTD"
     assert (column.statistics.min, column.statistics.max) == (0, 249_999)
+
+
+def test_columns_are_published_with_types_that_everyone_reads(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user_id": [1], "decile": [10]}, {"user_id": pl.Int64, "decile": pl.Int8})
+    path = tmp_path / durable_parquet(frame, tmp_path, "part-0", root=tmp_path).path
+    assert pl.read_parquet_schema(path) == {"user_id": pl.Int64, "decile": pl.Int32}
 
 
 def test_a_frame_without_rows_has_a_file(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.tables import disk
-from engine.tables import exchange as module
+from engine.tables import disk, effects
 from engine.tables.exchange import exchange
 
 
@@ -40,7 +39,7 @@ def test_parents_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_reader_never_misses_the_folder(tmp_path: Path) -> None:
     staged, live = two_folders(tmp_path)
-    if not module._swap(staged, live):
+    if not effects.swap(staged, live):
         pytest.skip("this file system has no atomic exchange")
     stop = threading.Event()
     seen: list[tuple[str, ...]] = []
@@ -68,7 +67,7 @@ def test_file_systems_without_exchange_get_three_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     staged, live = two_folders(tmp_path)
-    monkeypatch.setattr(module, "_swap", lambda *_: number not in module._UNSUPPORTED)
+    monkeypatch.setattr(effects, "swap", lambda *_: number not in effects._NO_EXCHANGE)
     exchange(staged, live)
     assert [(folder / "a").read_text() for folder in (staged, live)] == ["live", "staged"]
     assert sorted(path.name for path in tmp_path.glob("*/*")) == ["as_of", "as_of"]
@@ -76,7 +75,7 @@ def test_file_systems_without_exchange_get_three_renames(
 
 def test_a_system_without_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staged, live = two_folders(tmp_path)
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(effects.ctypes, "CDLL", lambda *_, **__: object())
     exchange(staged, live)
     assert (live / "a").read_text() == "staged"
 
@@ -94,6 +93,6 @@ def test_a_refusal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: Path) -> bool:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(module, "_swap", refuse)
+    monkeypatch.setattr(effects, "swap", refuse)
     with pytest.raises(ConfigError, match=str(live.parent)):
         exchange(staged, live)

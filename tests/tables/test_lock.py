@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConflictError, ExitCode
-from engine.tables.lock import writer_lock
+from engine.tables.lock import check_held, writer_lock
 
 HOLDER = """
 import pathlib, sys, time
-from engine.tables.lock import writer_lock
+from engine.tables.lock import check_held, writer_lock
 with writer_lock(pathlib.Path(sys.argv[1]), "first"):
     print("held", flush=True)
     time.sleep(60)
@@ -75,3 +75,36 @@ def test_it_is_given_back_after_an_error(tmp_path: Path) -> None:
     with writer_lock(tmp_path, "second"):
         pass
     assert [path.name for path in (tmp_path / "_work").iterdir()] == ["lock"]
+
+
+def test_a_killed_holder_is_not_named_to_those_who_come_later(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    record = tmp_path / "_work" / "holder.json"
+    left = record.read_bytes()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert record.read_bytes() == left
+    with writer_lock(tmp_path, "second"):
+        # As in the moment before the new holder has written its name.
+        named = record.read_bytes()
+        record.write_bytes(left)
+        with pytest.raises(ConflictError, match="it has just started"), writer_lock(tmp_path, "third"):
+            pass
+        record.write_bytes(left.replace(socket.gethostname().encode(), b"elsewhere"))
+        with pytest.raises(ConflictError, match=f"run first, process {holder.pid} on elsewhere, since 20"):
+            writer_lock(tmp_path, "third").__enter__()
+        record.write_bytes(named)
+
+
+def test_a_lock_that_another_took_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_held(tmp_path)
+    with writer_lock(tmp_path, "first"):
+        check_held(tmp_path)
+        record = tmp_path / "_work" / "holder.json"
+        taken = b'{"host": "elsewhere", "pid": 7, "run_id": "second", "started": "2026-01-01T00:00:00+00:00"}'
+        record.write_bytes(taken)
+        with pytest.raises(ConflictError) as caught:
+            check_held(tmp_path)
+        assert caught.value.code == "lock-lost"
+        assert "run second, process 7 on elsewhere, since 2026-01-01" in caught.value.message
+    # It is the other's to remove.
+    assert record.read_bytes() == taken

@@ -4,16 +4,14 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from engine.errors import ConfigError, IntegrityError
-from engine.tables import disk, layout
-from engine.tables import exchange as exchange_module
+from engine.tables import disk, effects, layout
 from engine.tables import publish as module
 from engine.tables.durable import durable_parquet, durable_text
 from engine.tables.manifest import Manifest, read_manifest
@@ -31,8 +29,6 @@ from tests.tables.samples import (
     tree,
     users,
 )
-
-EFFECTS = ("make_folder", "create_temporary", "sync_file", "sync_folder", "rename", "remove_file", "remove_tree")
 
 
 class DiedError(BaseException):
@@ -84,7 +80,6 @@ def test_what_is_on_stable_storage_before_what(tmp_path: Path, monkeypatch: pyte
     run(tmp_path, "a", RUN_A)
     work = layout.work_folder(tmp_path, "b")
     manifest = stage(tmp_path, "b", RUN_B)
-    staged = {path for path in work.rglob("*") if path.is_dir()}
     steps: list[tuple[str, Path]] = []
 
     def note(name: str, effect: Callable[..., object]) -> Callable[..., object]:
@@ -96,30 +91,39 @@ def test_what_is_on_stable_storage_before_what(tmp_path: Path, monkeypatch: pyte
 
     for name in ("sync_folder", "rename", "remove_file", "remove_tree"):
         monkeypatch.setattr(disk, name, note(name, getattr(disk, name)))
-    monkeypatch.setattr(exchange_module, "_swap", note("swap", exchange_module._swap))
+    monkeypatch.setattr(effects, "swap", note("swap", effects.swap))
     publish(work, tmp_path, manifest)
 
     def live(table: str) -> Path:
         return layout.table_folder(tmp_path, table, AS_OF)
 
+    sealed = work / "_sealed"
+    folders = {sealed / PurePosixPath(file.path).parent for table in manifest.tables for file in table.records}
     intent = steps.index(("rename", work / "commit.json"))
-    assert {path for name, path in steps[:intent] if name == "sync_folder"} >= {*staged, work, work.parent, tmp_path}
+    assert {path for name, path in steps[:intent] if name == "sync_folder"} >= {
+        *folders,
+        *(sealed / table.path for table in manifest.tables),
+        *(sealed / table.name for table in manifest.tables),
+        sealed,
+        work,
+        work.parent,
+        tmp_path,
+    }
     assert steps[intent:] == [
         ("rename", work / "commit.json"),
         ("sync_folder", work),
         ("sync_folder", live("segments")),
         ("swap", live("features")),
-        ("sync_folder", work / "features"),
+        ("sync_folder", sealed / "features"),
         ("sync_folder", live("features").parent),
         ("swap", live("scores")),
-        ("sync_folder", work / "scores"),
+        ("sync_folder", sealed / "scores"),
         ("sync_folder", live("scores").parent),
         ("swap", live("segments")),
-        ("sync_folder", work / "segments"),
+        ("sync_folder", sealed / "segments"),
         ("sync_folder", live("segments").parent),
         ("rename", layout.manifest_path(tmp_path, AS_OF)),
         ("sync_folder", layout.manifests_folder(tmp_path)),
-        ("remove_file", work / "commit.json"),
         ("sync_folder", work),
         ("remove_tree", work),
     ]
@@ -243,71 +247,6 @@ def test_recover_removes_what_did_not_come_to_publish(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def crash(work: Callable[[], object], at: int) -> list[str]:
-    """The effects of `work`, which dies before the one with number `at`: neither that nor any later one happens."""
-    attempted: list[str] = []
-
-    def watched(name: str, effect: Callable[..., object]) -> Callable[..., object]:
-        def either(*arguments: object) -> object:
-            attempted.append(name)
-            if len(attempted) > at:
-                raise DiedError
-            return effect(*arguments)
-
-        return either
-
-    with pytest.MonkeyPatch.context() as patch, suppress(DiedError):
-        for owner, names in ((disk, EFFECTS), (exchange_module, ("_swap",))):
-            for name in names:
-                patch.setattr(owner, name, watched(name, getattr(owner, name)))
-        work()
-    return attempted
-
-
-@pytest.mark.parametrize("atomic", [True, False])
-def test_every_crash_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool) -> None:
-    if not atomic:
-        monkeypatch.setattr(exchange_module, "_swap", lambda *_: False)
-    outcomes = set()
-    for point in range(1000):
-        out = tmp_path / str(point)
-        old = run(out, "a", RUN_A, plain=("features", "rejects"))
-        new = stage(out, "b", RUN_B, plain=("features", "scores"))
-        attempted = crash(lambda out=out, new=new: publish(layout.work_folder(out, "b"), out, new), point)
-        seen = read_segments(out)
-        assert seen in (as_read(RUN_A), as_read(RUN_B)) or (not atomic and seen == {}), attempted
-        begun = (layout.work_folder(out, "b") / "commit.json").exists()
-        assert recover(out) == (("b",) if begun else ())
-        finished = read_manifest(layout.manifest_path(out, AS_OF)) == new
-        assert finished >= begun
-        assert_published(out, *((new, RUN_B) if finished else (old, RUN_A)))
-        outcomes.add((begun, finished))
-        if len(attempted) <= point:
-            break
-    assert attempted.count("rename") == (4 if atomic else 10)
-    assert outcomes == {(False, False), (True, True), (False, True)}
-
-
-def test_crashes_while_recovering(tmp_path: Path) -> None:
-    for point in range(1000):
-        out = tmp_path / str(point)
-        run(out, "a", RUN_A, plain=("features", "rejects"))
-        new = stage(out, "b", RUN_B, plain=("features", "scores"))
-        # In the middle: the features are switched, the segments are not.
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_switch", fail_at_segments(module._switch))
-            with pytest.raises(DiedError):
-                publish(layout.work_folder(out, "b"), out, new)
-        attempted = crash(lambda out=out: recover(out), point)
-        assert read_segments(out) in (as_read(RUN_A), as_read(RUN_B)), attempted
-        recover(out)
-        assert_published(out, new, RUN_B)
-        if len(attempted) <= point:
-            break
-    assert "_swap" in attempted
-    assert "remove_tree" in attempted
-
-
 def fail_at_segments(switch: Callable[..., None]) -> Callable[..., None]:
     def until_segments(work: Path, out: Path, table: object) -> None:
         if table.name == "segments":
@@ -340,7 +279,7 @@ def test_a_publish_that_cannot_be_completed_is_named(tmp_path: Path) -> None:
         patch.setattr(module, "_switch", fail_at_segments(module._switch))
         with pytest.raises(DiedError):
             publish(layout.work_folder(tmp_path, "b"), tmp_path, new)
-    (layout.work_folder(tmp_path, "b") / new.tables[0].records[0].path).unlink()
+    (layout.work_folder(tmp_path, "b") / "_sealed" / new.tables[0].records[0].path).unlink()
     with pytest.raises(IntegrityError, match="missing: segments/") as caught:
         recover(tmp_path)
     assert caught.value.code == "publish-incomplete"
@@ -362,7 +301,7 @@ def test_a_read_only_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(exchange_module, "_swap", refuse)
+        patch.setattr(effects, "swap", refuse)
         with pytest.raises(ConfigError, match="Read-only"):
             publish(layout.work_folder(tmp_path, "b"), tmp_path, manifest)
     assert recover(tmp_path) == ("b",)
@@ -381,14 +320,18 @@ def test_a_zombie_attempt_changes_nothing(tmp_path: Path) -> None:
     assert_published(tmp_path, manifest, RUN_A)
 
 
+def partitions(live: Path) -> set[str]:
+    return {path.name for path in live.iterdir() if path.is_dir()}
+
+
 def test_new_partitions_are_announced_before_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, "a", RUN_A)
     folders: list[set[str]] = []
     live = layout.table_folder(tmp_path, "segments", AS_OF)
-    monkeypatch.setattr(module.time, "sleep", lambda _: folders.append({path.name for path in live.iterdir()}))
+    monkeypatch.setattr(module.time, "sleep", lambda _: folders.append(partitions(live)))
     run(tmp_path, "b", RUN_B)
     assert folders == [as_read(RUN_A).keys() | as_read(RUN_B).keys()]
-    assert {path.name for path in live.iterdir()} == as_read(RUN_B).keys()
+    assert partitions(live) == as_read(RUN_B).keys()
     run(tmp_path, "c", RUN_B)
     assert len(folders) == 1
 

@@ -1,0 +1,1 @@
+"""Files of segments for e-mail tools and spreadsheets."""

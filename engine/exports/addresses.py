@@ -1,0 +1,30 @@
+"""E-mail addresses: as they are written, as they are compared, and which of them cannot be one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+# What spreadsheets and web forms leave around an address: white space, and marks without width.
+_AROUND: Final = " \t\r\n\v\f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_AROUND_TOO: Final = "\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u2060\ufeff"
+# One @, no white space or control characters, a dot between parts of the domain.
+_ADDRESS: Final = r"^[^@\s\pC]+@[^@\s\pC.]+(?:\.[^@\s\pC.]+)+$"
+
+
+def trimmed(text: pl.Expr) -> pl.Expr:
+    """Text in NFC without white space around it; null when nothing is left."""
+    plain = text.str.normalize("NFC").str.strip_chars(_AROUND + _AROUND_TOO)
+    return pl.when(plain != "").then(plain)
+
+
+def compared(text: pl.Expr) -> pl.Expr:
+    """An address as it is compared: trimmed and in small letters, for no provider in use tells capitals apart."""
+    # Small letters may be of another form: that of İ is two characters.
+    return trimmed(text.str.to_lowercase())
+
+
+def is_address(text: pl.Expr) -> pl.Expr:
+    """Whether a trimmed text can be an address at all: one `@`, no white space, a dot in the domain."""
+    return text.str.contains(_ADDRESS)

@@ -1,0 +1,257 @@
+"""Delta Lake tables: published files are copied as they are, and one commit lets them take the place of a date.
+
+The commit carries an application transaction per date (Delta protocol, "Transaction Identifiers"): its version is the
+mark of what the date holds. So a commit is in the table together with its mark or not at all, the mark of a date is
+found without walking the history, and of two writers of one date the second is refused by the protocol.
+
+The log keeps smallest and largest values of columns for good, also of rows that are deleted later; so the log is told
+how many rows a file has and no values at all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from uuid import uuid4
+
+from engine.errors import TamisError
+from engine.formats.failures import give_up, store_errors
+from engine.formats.part import Part, check_types, copy_checked
+from engine.remote.stores import open_store
+from engine.tables import disk, effects
+from engine.tables.manifest import FileRecord
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+    from deltalake import Schema as DeltaSchema
+    from deltalake.transaction import AddAction
+
+ATTEMPTS = 20
+_PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class DeltaTables:
+    """The Delta tables below one folder or prefix.
+
+    Attributes:
+        url: The folder, or `s3://…`, `gs://…`, `az://…`; credentials come from the usual environment.
+        keep_days: How long the log of a new table keeps entries that no version needs.
+    """
+
+    url: str
+    keep_days: int
+
+    def uri(self, table: str) -> str:
+        """Where one table is."""
+        return f"{self.url.rstrip('/')}/{table}"
+
+    def open(self, table: str) -> DeltaTable | None:
+        """The newest version of a table; None when there is none.
+
+        Raises:
+            TamisError: The store refuses, or cannot be reached.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        with self.errors():
+            try:
+                return DeltaTable(self.uri(table))
+            except TableNotFoundError:
+                return None
+
+    def identity(self, table: str) -> str | None:
+        """What a table is known by as long as it is not made anew; None when there is none."""
+        opened = self.open(table)
+        return None if opened is None else str(opened.metadata().id)
+
+    def mark(self, table: str, as_of: date) -> int | None:
+        """The mark of what a table holds of a date; None when nothing was ever committed for it."""
+        opened = self.open(table)
+        with self.errors():
+            return None if opened is None else opened.transaction_version(_app_id(as_of))
+
+    def commit(self, part: Part) -> int | None:
+        """Let a part take the place of its date, in one commit; nothing happens when it is there already.
+
+        Returns:
+            The version of the table that has it.
+
+        Raises:
+            ConfigError: The type of a column has changed.
+            IntegrityError: A published file is not what its manifest says.
+            ConflictError: Other writers were faster each time.
+            TamisError: The store refuses, or cannot be reached.
+        """
+        from deltalake.exceptions import CommitFailedError
+
+        added: list[AddAction] | None = None
+        for attempt in range(ATTEMPTS):
+            table = self.open(part.table)
+            if table is None:
+                if part.record is None:
+                    return None
+                self._create(part)
+                continue
+            with self.errors():
+                if table.transaction_version(_app_id(part.as_of)) == part.mark:
+                    self._discard(part.table, added or [])
+                    return int(table.version())
+                schema = _merged(table, part)
+                if added is None:
+                    added = self._copy(part)
+                try:
+                    _write(table, part, added, schema)
+                except CommitFailedError:
+                    time.sleep(_PAUSE * (attempt + 1))
+                    continue
+                before = table.version()
+                table.update_incremental()
+            self._sync_log(table, since=before)
+            return int(table.version())
+        raise give_up(part.table, ATTEMPTS)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """As `store_errors`, with what deltalake raises."""
+        from deltalake.exceptions import DeltaError
+
+        with store_errors(self.url, DeltaError):
+            yield
+
+    def local(self, table: str) -> Path | None:
+        """The folder of a table on a file system; None in an object store."""
+        return None if "://" in self.url else Path(self.uri(table))
+
+    def _create(self, part: Part) -> None:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        folder = self.local(part.table)
+        if folder is not None:
+            disk.make_folder(folder)
+        with self.errors():
+            try:
+                DeltaTable.create(
+                    self.uri(part.table),
+                    part.schema(),
+                    partition_by=list(part.partition_by),
+                    description=f"Published by Tamis: {part.table}, one partition per as_of.",
+                    configuration={
+                        "delta.dataSkippingNumIndexedCols": "0",
+                        "delta.logRetentionDuration": f"interval {max(self.keep_days, 1)} days",
+                        "delta.deletedFileRetentionDuration": f"interval {max(self.keep_days, 1)} days",
+                    },
+                )
+            except DeltaError:
+                # Another writer has just made it.
+                if self.open(part.table) is None:
+                    raise
+
+    def _copy(self, part: Part) -> list[AddAction]:
+        from deltalake.transaction import AddAction
+
+        actions = []
+        for file in part.files:
+            path = _new_path(file)
+            self._put(part, file, path)
+            actions.append(
+                AddAction(
+                    path=path,
+                    size=file.bytes,
+                    partition_values=part.values(file),
+                    modification_time=int(time.time() * 1000),
+                    data_change=True,
+                    stats=json.dumps({"numRecords": file.rows}),
+                )
+            )
+        return actions
+
+    def _put(self, part: Part, file: FileRecord, path: str) -> None:
+        folder = self.local(part.table)
+        if folder is None:
+            store, root = open_store(self.uri(part.table))
+            with store.open_output_stream(f"{root}/{path}") as stream:
+                copy_checked(part, file, cast("BinaryIO", stream))
+            return
+        target = folder / path
+        disk.make_folder(target.parent)
+        with disk.storage_errors(target.parent), effects.create(target) as handle:
+            copy_checked(part, file, handle)
+            disk.sync_file(handle, target)
+        disk.sync_folder(target.parent)
+
+    def _discard(self, table: str, added: list[AddAction]) -> None:
+        folder = self.local(table)
+        for action in added:
+            # A file that stays behind is in no version: `vacuum` removes it.
+            with suppress(OSError, TamisError):
+                if folder is None:
+                    store, root = open_store(self.uri(table))
+                    store.delete_file(f"{root}/{action.path}")
+                else:
+                    disk.remove_file(folder / action.path)
+
+    def _sync_log(self, table: DeltaTable, since: int) -> None:
+        folder = self.local(table_name(table))
+        if folder is None:
+            return
+        log = folder / "_delta_log"
+        for version in range(since + 1, table.version() + 1):
+            entry = log / f"{version:020}.json"
+            with entry.open("rb") as handle:
+                disk.sync_file(handle, entry)
+        disk.sync_folder(log)
+
+
+def table_name(table: DeltaTable) -> str:
+    """Name of an opened table: the last part of where it is."""
+    return PurePosixPath(table.table_uri.rstrip("/")).name
+
+
+def _app_id(as_of: date) -> str:
+    return f"tamis/as_of={as_of.isoformat()}"
+
+
+def _new_path(file: FileRecord) -> str:
+    # Below the same folders as published: some readers take partitions from paths. The name is new each time, so that
+    # what an attempt left half-written is never taken for a file of another.
+    published = PurePosixPath(file.path)
+    return str(PurePosixPath(*published.parts[1:-1]) / f"{published.stem}-{uuid4().hex[:16]}.parquet")
+
+
+def _merged(table: DeltaTable, part: Part) -> DeltaSchema:
+    from deltalake import Schema as DeltaSchema
+
+    existing = table.schema()
+    if part.record is None:
+        return existing
+    given = DeltaSchema.from_arrow(part.schema())
+    types = {field.name: field.type.to_json() for field in existing.fields}
+    check_types(part, types, {field.name: field.type.to_json() for field in given.fields})
+    return DeltaSchema([*existing.fields, *(field for field in given.fields if field.name not in types)])
+
+
+def _write(table: DeltaTable, part: Part, added: list[AddAction], schema: DeltaSchema) -> None:
+    table.create_write_transaction(
+        list(added),
+        "overwrite",
+        schema,
+        partition_by=list(table.metadata().partition_columns),
+        partition_filters=[("as_of", "=", part.as_of.isoformat())],
+        commit_properties=_properties(part),
+    )
+
+
+def _properties(part: Part) -> CommitProperties:
+    from deltalake import CommitProperties, Transaction
+
+    about: dict[str, Any] = {"tamis.run_id": part.run_id, "tamis.as_of": part.as_of.isoformat()}
+    return CommitProperties(custom_metadata=about, app_transactions=[Transaction(_app_id(part.as_of), part.mark)])

@@ -1,0 +1,200 @@
+"""The files of a table are made from the rows of all buckets: a few large ones, each sorted by user.
+
+Every bucket has a few rows of every segment, and as many files as buckets times segments would cost readers, warehouses
+and the disk more than their rows. So tasks keep their rows in work files (`engine.tables.rows`), and when all are there
+each partition is cut into files of about 128 MiB: what Snowflake, BigQuery, Redshift and Spark ask for.
+
+A file is merged range by range of user ids: every work file is sorted, so the rows of a range are one slice of each.
+In memory is one row group, and what the system keeps of the work files as long as it has room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from engine.execution.protocol import Executor
+from engine.tables import disk
+from engine.tables.durable import durable_row_groups
+from engine.tables.layout import table_folder
+from engine.tables.manifest import FileRecord, TableRecord, dtypes_of, table_record
+from engine.tables.parquet_file import row_group_rows, write_row_groups
+from engine.tables.rows import Piece, keep_rows, read_rows, read_slices, split_by
+
+FILE_BYTES: Final = 128 * 2**20
+"""What a file should have, compressed; one that a partition is cut into has two thirds to four thirds of it."""
+
+ROWS_FOLDER: Final = "_rows"
+"""Folder of a run's work folder."""
+
+_SAMPLE_ROWS: Final = 50_000
+
+
+@dataclass(frozen=True)
+class Unpublished:
+    """The rows of one table, sorted by user within each piece.
+
+    Attributes:
+        name: The table.
+        pieces: The rows of all buckets, in the order of the buckets.
+        mark: Part of every file name of the run.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...]
+    mark: str
+
+
+@dataclass(frozen=True)
+class CompactTask:
+    """One file to write: pieces of one partition that become `<folder>/<stem>-….parquet` below `staging`."""
+
+    pieces: tuple[Piece, ...]
+    folder: str
+    stem: str
+    group_rows: int
+    staging: str
+
+
+def keep_for(table: str, bucket: int, frame: pl.DataFrame, staging: Path) -> tuple[Piece, ...]:
+    """The rows of one bucket, to be published by `compact`.
+
+    Args:
+        table: The table.
+        bucket: Number of the bucket.
+        frame: Rows sorted by `user_id`, with types of `engine.tables.published_types`.
+        staging: Work folder of the run.
+    """
+    return keep_rows(frame, staging / ROWS_FOLDER / table / f"{bucket:05d}.arrow")
+
+
+def keep_partitions(
+    table: str, bucket: int, frame: pl.DataFrame, key: str, folder_of: Callable[[str], str], staging: Path
+) -> tuple[Piece, ...]:
+    """As `keep_for`, of a table with a folder per value of the column `key`, which is left out of the files.
+
+    Args:
+        table, bucket, frame, staging: As for `keep_for`.
+        key: Column that tells the partition.
+        folder_of: Name of a value's folder.
+    """
+    ordered = frame.sort(key, maintain_order=True)
+    sizes = ordered[key].rle().struct.unnest()
+    pieces = keep_for(table, bucket, ordered.drop(key), staging)
+    return split_by(pieces, [(folder_of(str(value)), rows) for rows, value in sizes.iter_rows()])
+
+
+def compact(
+    tables: Sequence[Unpublished],
+    as_of: date,
+    *,
+    staging: Path,
+    executor: Executor,
+    file_bytes: int = FILE_BYTES,
+    on_done: Callable[[FileRecord], None] | None = None,
+) -> tuple[TableRecord, ...]:
+    """Write the files of tables from their rows, and remove the rows; a table without rows is left out.
+
+    The same pieces give the same files on any executor. A bucket is never cut: its rows of a partition are in one file.
+
+    Args:
+        tables: The tables, each once.
+        as_of: Day of the run.
+        staging: Work folder of the run.
+        executor: Where the files are written, a task each.
+        file_bytes: About how large a file should be.
+        on_done: Called with each file as it is written.
+
+    Raises:
+        IntegrityError: A work file was changed.
+        ResourceError: The disk is full or failing.
+    """
+    filled = [table for table in tables if table.pieces]
+    planned = [_plan(table, as_of, staging, file_bytes) for table in filled]
+    tasks = [task for _, own in planned for task in own]
+    files = iter(executor.map(compact_file, tasks, on_done=on_done, small=True))
+    records = tuple(
+        table_record(table.name, as_of, dtypes_of(schema), [next(files) for _ in own])
+        for table, (schema, own) in zip(filled, planned, strict=True)
+    )
+    for table in filled:
+        for path in sorted({piece.path for piece in table.pieces}):
+            disk.remove_file(Path(path))
+    return records
+
+
+def compact_file(task: CompactTask) -> FileRecord:
+    """Write one file.
+
+    Raises:
+        IntegrityError: A work file was changed.
+        ResourceError: The disk is full or failing.
+    """
+    schema = read_rows(task.pieces[0]).schema
+    return durable_row_groups(
+        _merged(task.pieces, task.group_rows), schema, Path(task.folder), task.stem, root=Path(task.staging)
+    )
+
+
+def _plan(table: Unpublished, as_of: date, staging: Path, file_bytes: int) -> tuple[pl.Schema, list[CompactTask]]:
+    sample = max(table.pieces, key=lambda piece: (piece.rows, piece.path, piece.first))
+    rows = read_rows(sample).head(_SAMPLE_ROWS)
+    rows_per_file = max(1, int(file_bytes // _bytes_per_row(rows)))
+    root = table_folder(staging, table.name, as_of)
+    by_partition = sorted(table.pieces, key=lambda piece: piece.partition)
+    tasks = [
+        CompactTask(
+            pieces=pieces,
+            folder=str(root / partition) if partition else str(root),
+            stem=f"part-{number:05d}-{table.mark}",
+            group_rows=row_group_rows(rows),
+            staging=str(staging),
+        )
+        for partition, own in groupby(by_partition, key=lambda piece: piece.partition)
+        for number, pieces in enumerate(_cut(list(own), rows_per_file))
+    ]
+    return rows.schema, tasks
+
+
+def _bytes_per_row(rows: pl.DataFrame) -> float:
+    written = BytesIO()
+    write_row_groups([rows], rows.schema, written)
+    return written.tell() / rows.height
+
+
+def _cut(pieces: Sequence[Piece], rows_per_file: int) -> Iterator[tuple[Piece, ...]]:
+    """Consecutive pieces in portions as equal as whole pieces allow."""
+    total = sum(piece.rows for piece in pieces)
+    files = min(max(1, round(total / rows_per_file)), len(pieces))
+    ends, before = [], 0
+    for piece in pieces:
+        # A piece belongs to the file in which its middle lies.
+        ends.append(min(files - 1, files * (2 * before + piece.rows) // (2 * total)))
+        before += piece.rows
+    for _, own in groupby(zip(ends, pieces, strict=True), key=lambda each: each[0]):
+        yield tuple(piece for _, piece in own)
+
+
+def _merged(pieces: Sequence[Piece], group_rows: int) -> Iterator[pl.DataFrame]:
+    ids = [read_rows(piece, ["user_id"])["user_id"] for piece in pieces]
+    everyone = pl.concat(ids).sort()
+    # A user's rows stay together: groups end where a user ends.
+    starts = everyone.gather_every(group_rows).unique().sort()
+    places = [[*column.search_sorted(starts, side="left").to_list(), column.len()] for column in ids]
+    for number in range(starts.len()):
+        frame = read_slices(
+            [
+                replace(piece, first=piece.first + place[number], rows=place[number + 1] - place[number])
+                for piece, place in zip(pieces, places, strict=True)
+                if place[number] < place[number + 1]
+            ]
+        )
+        order = frame.select("user_id", row=pl.int_range(pl.len())).sort("user_id", "row")["row"]
+        yield frame[order]

@@ -1,0 +1,1 @@
+"""What warehouses are told of the published tables: descriptions, statements, loads."""

@@ -1,0 +1,1 @@
+"""One file per SQL dialect: the statements that make tables and fill them."""
