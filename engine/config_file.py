@@ -155,8 +155,21 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: not valid TOML: {error}",
             code="config-not-toml",
-            hint='Text needs quotes (name = "value"), and each key stands once per table.',
+            hint=_hint_of(text, error),
         ) from error
+
+
+def _hint_of(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """How the line that cannot be read is written; rules have quotes within quotes."""
+    number = re.search(r"at line (\d+)", str(error))
+    lines = text.splitlines()
+    line = lines[int(number[1]) - 1] if number and int(number[1]) <= len(lines) else ""
+    if re.match(r"\s*(where|value|population)\s*=", line):
+        return (
+            "A rule stands in double quotes, text and types of events within it in single quotes: "
+            "where = \"region = 'Bretagne'\". A rule of several lines stands between \"\"\" and \"\"\"."
+        )
+    return 'Text needs quotes (name = "value"), and each key stands once per table.'
 
 
 def _literal(path: KeyPath, text: str) -> object:

@@ -51,8 +51,9 @@ class Segment(Section):
         if (self.where is None) == (self.list is None):
             message = "expected either where (a rule) or list (a file of ids)"
             raise ValueError(message)
-        if self.list is None and (self.frozen_on is not None or self.unknown_ids != "refuse"):
-            message = "frozen_on and unknown_ids are keys of a list"
+        dated = self.frozen_on is not None or self.expires_on is not None
+        if self.list is None and (dated or self.unknown_ids != "refuse"):
+            message = "frozen_on, expires_on and unknown_ids are keys of a list"
             raise ValueError(message)
         if self.list is not None and self.frozen_on is None:
             message = "frozen_on: expected the day on which the list was made"

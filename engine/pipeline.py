@@ -30,8 +30,9 @@ from engine.progress import Progress, track
 from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
 from engine.segments.before import to_counts
+from engine.segments.definitions import definitions
 from engine.segments.findings import check_accepted
-from engine.segments.static_lists import list_notes, read_lists
+from engine.segments.static_lists import linked_lists, list_notes
 from engine.segments.stats import add
 from engine.stages.accounting import (
     Stopwatch,
@@ -134,7 +135,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     changes = check_schemas(out, as_of, user_tables(fitted, applied, compiled, contacts), config.publish.table_version)
     check_accepted(how.accept, plan.definitions)
     check_format(config)
-    lists = read_lists(plan.definitions, opened.given.user_dtype, read_links(config, opened.given))
+    lists = linked_lists(opened.lists, read_links(config, opened.given))
     identity = bundle_id(folder)
     fingerprints = {**opened.fingerprints, "bundle": identity, "segments": segments_hash(plan.definitions)}
     run_id = run_identity("score", as_of, fingerprints)
@@ -201,7 +202,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             *score_warnings(config, as_of, fitted, counts, prepared, drift),
             *cluster_alarms(fitted, users, sum(bucket.far for bucket in buckets), config),
             *list_notes(plan.definitions, as_of),
-            *unknown_in_lists(plan.definitions, lists, buckets, work),
+            *unknown_in_lists(plan.definitions, lists, buckets, work, as_of),
             *told,
             *notes,
             *changes,
@@ -218,7 +219,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                 staged["segment_definitions"],
                 user_dtype=fitted.user_dtype,
                 rekeyed=rekeyed,
-                bundle=folder,
+                spec=spec,
             )
             ledger_work = ledger_tasks(scored, before, work)
             records = executor.map(ledger_bucket, ledger_work, on_done=track(progress, "ledger", len(ledger_work)))
@@ -332,6 +333,9 @@ def run(
     watch = Stopwatch()
     how = _Session(executor, progress, tuple(accept))
     opened = open_run(config)
+    # What would stop the scoring must not cost a fit first.
+    check_user_type(Path(config.out), as_of, opened.given.user_dtype)
+    check_accepted(how.accept, definitions(config))
     conditions = conditions_of(opened)
     folder = find_bundle(Path(config.out), as_of, conditions, config.refit_after_days)
     if folder is not None:

@@ -40,8 +40,16 @@ def _plain(name: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
-def some_of(names: Iterable[str], shown: int = 40) -> str:
-    """The first names of many, and how many more there are."""
+def some_of(names: Iterable[str], shown: int = 40, *, command: str | None = None) -> str:
+    """The first names of many, and how many more there are.
+
+    Args:
+        names: The names.
+        shown: How many are named.
+        command: What shows them all.
+    """
     listed = list(names)
-    more = f" and {len(listed) - shown} more: `tamis features list` shows them" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more
+    if len(listed) <= shown:
+        return ", ".join(listed)
+    where = "" if command is None else f": `{command}` shows them"
+    return f"{', '.join(listed[:shown])} and {len(listed) - shown} more{where}"

@@ -64,7 +64,7 @@ def _print(found: Diff, *, is_written: bool) -> None:
     titles = ("segment", "group", "before", "entries", "exits", "stays", "after", "rule")
     lines = []
     for name, group, *figures, was, now in found.segments.rows():
-        lines.append((name, group or "tag", *figures, _rule(was, now)))
+        lines.append((name, group or "(tag)", *figures, _rule(was, now)))
     write(sys.stdout, f"Segments from {found.before} to {found.after}")
     print_table(titles, lines)
     _print_moves(found)

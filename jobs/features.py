@@ -25,6 +25,14 @@ _INCOMPLETE = (
 )
 
 
+class _Other(NamedTuple):
+    """A column that rules can name and that is no feature."""
+
+    name: str
+    dtype: str
+    kind: str
+
+
 class _Known(NamedTuple):
     published: FeatureSpec
     possible: FeatureSpec
@@ -59,7 +67,10 @@ def list_features(
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     family: Annotated[str | None, typer.Option("--family", metavar="NAME", help="Only the columns of one.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also the columns of families that are not asked for.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also columns of families that are not asked for, scores and contact attributes."),
+    ] = False,
     assignments: Assignments = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -80,14 +91,17 @@ def list_features(
         )
     names = {feature.name for found in families(known.published).values() for feature in found}
     rows = [(name, feature) for name, found in by_family.items() if family in {None, name} for feature in found]
+    others = _others(config, assignments, quiet=quiet) if every and family is None else []
     if as_json:
         listed = [{**_described(feature), "family": name, "published": feature.name in names} for name, feature in rows]
-        print_json({"features": listed, "event_types_complete": known.complete})
+        more = [{"name": other.name, "type": other.dtype, "kind": other.kind} for other in others]
+        print_json({"features": listed, "event_types_complete": known.complete, **({"others": more} if every else {})})
         return
     table = [
         (feature.name, feature.unit, _window(feature), name, *(["yes" if feature.name in names else "no"] * every))
         for name, feature in rows
     ]
+    table += [(other.name, other.dtype, "–", other.kind, "yes") for other in others]
     print_table(["column", "unit", "window", "family", *(["published"] * every)], table)
     say("" if known.complete else _INCOMPLETE, quiet=quiet or known.complete)
 
@@ -103,10 +117,18 @@ def describe(
 ) -> None:
     """Print everything about one column: what it is, what it is made of, and how to get it."""
     known = _known(config, assignments)
+    from engine.errors import ConfigError
     from engine.features.accounts import ACCOUNT_FAMILY, ACCOUNT_NEEDS
     from engine.features.registry import NEEDS
 
-    title, feature, state = _find(name, known, config)
+    try:
+        title, feature, state = _find(name, known, config)
+    except ConfigError as error:
+        other = next((one for one in _others(config, assignments, quiet=True) if one.name == name), None)
+        if other is None:
+            raise error from None
+        _print_other(other, as_json=as_json)
+        return
     needs = {**NEEDS, ACCOUNT_FAMILY: ACCOUNT_NEEDS}
     ways = {
         "published": "it is published",
@@ -145,6 +167,36 @@ def _known(path: Path, assignments: list[str] | None) -> _Known:
     spec = feature_spec(config, types.names, types.priced)
     possible = replace(spec, families=tuple(family.name for family in FAMILIES if family.features(spec)))
     return _Known(spec, possible, types.complete)
+
+
+def _others(path: Path, assignments: list[str] | None, *, quiet: bool) -> list[_Other]:
+    """Scores and contact attributes of a configuration; none, and why, where its contacts cannot be read."""
+    config = load(path, Settings(assignments or ())).config
+    from engine.errors import TamisError
+    from engine.features.catalogue import catalogue
+    from engine.segments.definitions import definitions
+    from engine.why.lint import checked_rules
+
+    try:
+        checked = checked_rules(config, definitions(config))
+    except TamisError as error:
+        say(f"warning: scores and contact attributes are not listed: {error.message}", quiet=quiet)
+        return []
+    spec = checked.scope.spec
+    features = set() if spec is None else {feature.name for feature in catalogue(spec)}
+    return [
+        _Other(name, str(dtype), "contact attribute" if name in checked.attributes else "score")
+        for name, dtype in checked.scope.columns.items()
+        if name not in features
+    ]
+
+
+def _print_other(other: _Other, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": other.name, "type": other.dtype, "kind": other.kind, "published": True})
+        return
+    for label, text in (("column", other.name), ("type", other.dtype), ("kind", other.kind)):
+        write(sys.stdout, clean(f"{label.ljust(14)}  {text}"))
 
 
 def _find(name: str, known: _Known, config: Path) -> tuple[str, Feature, str]:

@@ -17,6 +17,10 @@ AsOf = Annotated[
         "--as-of", metavar="YYYY-MM-DD", help="The day of the run; events at or after its midnight do not count."
     ),
 ]
+PublishedDay = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="YYYY-MM-DD", help="A published date; the latest when not given."),
+]
 OptionalAsOf = Annotated[
     str | None, typer.Option("--as-of", metavar="YYYY-MM-DD", help="Count events at or after this day as future ones.")
 ]

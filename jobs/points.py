@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.errors import ConfigError
 from jobs.console import clean, plural, print_json, print_table, say, write
 from jobs.options import DEFAULT_CONFIG, Address, AsJson, Assignments, ConfigFile, ExecutorName, Out, Quiet
 from jobs.session import Settings, load, parse_day, session
@@ -87,6 +88,12 @@ def audit(
     """Measure each point rule against what users did in the days after the points were published."""
     day = parse_day(as_of)
     check_table_file(to)
+    if not outcome.strip():
+        raise ConfigError(
+            "--outcome expects an event type, got nothing",
+            code="event-type-unknown",
+            hint="For example: --outcome purchase",
+        )
     loaded = load(config, Settings(assignments or (), out, executor, address))
     from engine.config import Target
     from engine.points.audit import OUTCOME, audit_points
@@ -142,7 +149,7 @@ def _print_card(audit: PointsAudit, entry: CardAudit) -> None:
             _with_interval(rule.lift),
             _with_interval(rule.area),
             _with_interval(rule.gain, "+.3f"),
-            _VERDICTS[rule.verdict] + (" (takes points)" if rule.takes else ""),
+            (f"unknown: {rule.few}" if rule.few else _VERDICTS[rule.verdict]) + " (takes points)" * rule.takes,
         )
         for rule in entry.rules
     ]

@@ -11,7 +11,17 @@ import typer
 
 from engine.errors import ConfigError, ExitCode
 from jobs.console import clean, plural, print_json, print_table, say, shown_path, write
-from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
+from jobs.options import (
+    DEFAULT_CONFIG,
+    Address,
+    AsJson,
+    Assignments,
+    ConfigFile,
+    ExecutorName,
+    Out,
+    PublishedDay,
+    Quiet,
+)
 from jobs.session import Settings, load, parse_day, session
 from jobs.table_file import ToFile, check_table_file, write_table
 
@@ -26,10 +36,6 @@ if TYPE_CHECKING:
 segments_app = typer.Typer(help="Look at the segments, check them, and try rules.")
 
 SegmentName = Annotated[str, typer.Argument(metavar="NAME", help="A segment.", show_default=False)]
-PublishedDay = Annotated[
-    str | None,
-    typer.Option("--as-of", metavar="YYYY-MM-DD", help="A published date; the latest when not given."),
-]
 LabelLanguage = Annotated[Literal["en", "fr"], typer.Option("--language", help="Language of the labels.")]
 
 _SHOWN_INTERVALS = 50
@@ -177,7 +183,7 @@ def preview_rule(
 def freeze_segment(
     name: SegmentName,
     *,
-    as_of: AsOf,
+    as_of: PublishedDay = None,
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The list: a new file, .parquet or .csv.")],
     called: Annotated[
         str | None,
@@ -191,7 +197,7 @@ def freeze_segment(
 ) -> None:
     """Write the users of a segment on a published date as a static list, and print the lines that make it a segment."""
     check_table_file(to)
-    day = parse_day(as_of)
+    day = None if as_of is None else parse_day(as_of)
     loaded = load(config, Settings(assignments or (), out)).config
     from engine.why.freeze import freeze
 
@@ -314,6 +320,7 @@ def _print_shown(found: Shown) -> None:
         "rule": line["rule"],
         "priority": line["priority"],
         "users": None if line["users"] is None else f"{line['users']:,} ({_percent(line['share'])}) on {found.as_of}",
+        "rule holds for": None if found.reach is None else _left(found.reach.users, found.reach.taken),
         "change": None if line["change"] is None else _signed(line["change"]),
         "entries, exits": None if found.entries is None else f"{found.entries:,} in, {found.exits or 0:,} out",
         "depends on": ", ".join(found.depends_on) or None,
@@ -334,21 +341,32 @@ def _print_shown(found: Shown) -> None:
         )
     if found.kpis:
         write(sys.stdout, "")
-        print_table(("key figure", ""), [(name.replace("_", " "), value) for name, value in found.kpis.items()])
+        print_table(("key figure", ""), [(name.replace("_", " "), _figure(name, value)) for name, value in found.kpis.items()])
 
 
 def _print_preview(found: Preview, name: str | None) -> None:
     called = "The rule" if name is None else repr(name)
     share = "" if found.share is None else f" ({found.share:.1%})"
-    write(sys.stdout, clean(f"{called} has {found.users:,} of {found.total:,} users{share} on {found.as_of}\n"))
+    write(sys.stdout, clean(f"{called} has {found.users:,} of {found.total:,} users{share} on {found.as_of}"))
+    for note in found.notes:
+        write(sys.stdout, clean(f"  note: {note}"))
+    if found.users:
+        write(sys.stdout, f"  as a tag: {plural(found.users, 'user')}")
+        write(sys.stdout, clean(f"  at the end of the group primary: {_left(found.at_the_end, found.taken)}"))
+    write(sys.stdout, "")
     effects = [(effect.text, effect.users, effect.excludes, effect.admits) for effect in found.clauses]
     print_table(("clause", "holds for", "alone keeps out", "alone lets in"), effects)
     write(sys.stdout, "")
     overlaps = [
         (overlap.segment, overlap.group or "(tag)", overlap.users, overlap.both, _percent(overlap.jaccard))
         for overlap in found.overlaps
+        if overlap.both
     ]
-    print_table(("segment", "group", "users", "in both", "both ÷ either"), overlaps)
+    if overlaps:
+        print_table(("segment", "group", "users", "in both", "both ÷ either"), overlaps)
+    apart = len(found.overlaps) - len(overlaps)
+    if apart:
+        write(sys.stdout, f"no user in common with {plural(apart, 'other segment' if overlaps else 'segment')}")
     if found.composition:
         write(sys.stdout, "")
         rows = []
@@ -358,6 +376,19 @@ def _print_preview(found: Preview, name: str | None) -> None:
             numbers = [_percent(number) if levelled else _cell(number) for number in (row.inside, row.base)]
             rows.append((row.column, value, *numbers))
         print_table(("column", "value", "these users", "all users"), rows)
+
+
+def _figure(name: str, value: object) -> object:
+    share = name == "conversion" or name.endswith(("_share", "_rate", "_rate_human"))
+    return _percent(value) if share and isinstance(value, float) else value
+
+
+def _left(users: int, taken: Sequence[tuple[str, int]]) -> str:
+    """`3 users; segments tried before it take 11 of them: a 8, b 3`."""
+    if not taken:
+        return plural(users, "user")
+    named = ", ".join(f"{name} {number:,}" for name, number in taken)
+    return f"{plural(users, 'user')}; segments tried before it take {sum(dict(taken).values()):,} of them: {named}"
 
 
 def _plain(value: object) -> str:

@@ -33,6 +33,7 @@ _TOLD = {
     "event_types",
     "rejected",
     "ledger_corrected",
+    "table_version",
 }
 
 

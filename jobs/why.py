@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jobs.console import clean, print_json, print_table, say, write
-from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
+from jobs.options import (
+    DEFAULT_CONFIG,
+    Address,
+    AsJson,
+    Assignments,
+    ConfigFile,
+    ExecutorName,
+    Out,
+    PublishedDay,
+    Quiet,
+)
 from jobs.session import Settings, load, parse_day, session
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ def why(
         typer.Argument(metavar="[SEGMENT]", help="A segment; those of the user when not given.", show_default=False),
     ] = None,
     *,
-    as_of: AsOf,
+    as_of: PublishedDay = None,
     every: Annotated[bool, typer.Option("--all", help="Every segment, also those the user is not in.")] = False,
     scores: Annotated[
         bool, typer.Option("--scores", help="Also what moved the scores, of every target; computes them again.")
@@ -40,7 +50,7 @@ def why(
     quiet: Quiet = False,
 ) -> None:
     """Say why a user is in a segment or not: each clause with its value, the events counted, points and changes."""
-    day = parse_day(as_of)
+    day = None if as_of is None else parse_day(as_of)
     loaded = load(config, Settings(assignments or (), out, executor, address)).config
     from engine.why.why import why as ask
 
@@ -79,7 +89,7 @@ def _reasons(config: Config, answer: Answer, language: Language, *, asked: bool,
 
 
 def _print(answer: Answer, language: Language) -> None:
-    from engine.why.sentences import card_title, heading, membership_rows, segment_lines, shown
+    from engine.why.sentences import card_title, heading, membership_rows, reason_in, segment_lines, shown
     from engine.why.words import WORDS
 
     words = WORDS[language]
@@ -103,7 +113,10 @@ def _print(answer: Answer, language: Language) -> None:
     if answer.changes:
         write(sys.stdout, f"\n{words.changes}")
         acts = {"enter": words.enter, "exit": words.exit}
-        told = [(f"  {row.as_of}", row.segment, acts[row.change], row.reason or "–") for row in answer.changes]
+        told = [
+            (f"  {row.as_of}", row.segment, acts[row.change], reason_in(row.reason, words) or "–")
+            for row in answer.changes
+        ]
         print_table((f"  {words.change_headers[0]}", *words.change_headers[1:]), told)
 
 

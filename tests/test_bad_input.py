@@ -220,7 +220,7 @@ CASES = {
     "malformed pages": Case(
         one_file(lambda whole: b"PAR1" + b"\xff" * 300 + whole[304:]),
         "input-unreadable",
-        ("shop/1.parquet", "cannot read"),
+        ("shop/1.parquet", "cannot be read"),
     ),
     "missing columns": Case(
         lambda folder: write_shop(folder, shop().rename({"customer": "customr", "at": "when"})),

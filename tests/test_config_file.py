@@ -195,6 +195,10 @@ name = "vip"
     [
         ("", "sources: missing; expected tables ([[…]])"),
         ("sources = []", "line 1: sources: expected at least one entry"),
+        (
+            MINIMAL + '[[segments]]\nname = "a"\nwhere = "x > 1"\nexpires_on = 2026-01-01\n',
+            "segments.a: frozen_on, expires_on and unknown_ids are keys of a list",
+        ),
         ("contacts = 'c.parquet'\n" + MINIMAL, "line 1: contacts: expected a table, got 'c.parquet'"),
         (MINIMAL.replace('name = "shop"', 'name = "shop"\nsame_id = "lines"'), "needs columns.event_id"),
         (MINIMAL + MINIMAL.replace("shop", "SHOP"), "two entries named 'SHOP' and 'shop'"),

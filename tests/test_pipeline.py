@@ -462,6 +462,12 @@ def few_users(file: Path) -> None:
         pl.read_parquet(path).filter(pl.col("customer") <= 30).write_parquet(path)
 
 
+def doubled_list(file: Path) -> None:
+    (file.parent / "vip.txt").write_text("1\n2\n1\n", encoding="utf-8")
+    listed = '\n[[segments]]\nname = "VIP"\nlist = "vip.txt"\nfrozen_on = 2025-01-01\n'
+    file.write_text(file.read_text(encoding="utf-8") + listed, encoding="utf-8")
+
+
 REFUSED = [
     (truncate, DataError, "input-unreadable"),
     (no_files, ConfigError, "input-no-files"),
@@ -473,6 +479,8 @@ REFUSED = [
     (one_class, DataError, "model-too-few-positives"),
     (short_history, DataError, "history-too-short"),
     (few_users, DataError, "clusters-too-few-rows"),
+    (doubled_list, ConfigError, "segment-list"),
+    (string_ids, DataError, "ledger-user-id-type"),
 ]
 
 
@@ -493,6 +501,19 @@ def test_what_is_refused_changes_nothing_on_disk(
     assert caught.value.hint
     assert files(copied.parent) == before
     assert (copied.parent / "out").exists() is published
+
+
+def test_what_cannot_be_accepted_is_told_before_a_fit(copied: Path) -> None:
+    before = files(copied.parent)
+    with pytest.raises(ConfigError) as caught:
+        run(
+            configuration(copied, refit_after_days=1),
+            AS_OF + timedelta(days=1),
+            executor=LOCAL,
+            accept=("jump:nobody",),
+        )
+    assert caught.value.code == "accept-unknown"
+    assert files(copied.parent) == before
 
 
 def test_without_a_bundle(sample: Sample, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from engine.bundle import load_bundle
+from engine.features.spec import FeatureSpec
 from engine.identity import run_mark
 from engine.ledger.changes import ENTER, EXIT, changes, ended
 from engine.ledger.evidence import Evidence, explain, files_of
@@ -72,7 +72,7 @@ class Scored:
         rekeyed: User ids that share their key with another one and have a key of their own.
         buckets: The files of each bucket, in the order of their ranges of keys; their number is a power of two.
         definitions: Files of the table `segment_definitions`, absolute.
-        bundle: Folder of the bundle, for event functions of rules; None when it is gone: reasons are shorter then.
+        spec: The features, for event functions of rules; None when they are not known: reasons are shorter then.
     """
 
     as_of: date
@@ -81,7 +81,7 @@ class Scored:
     rekeyed: int
     buckets: tuple[BucketFiles, ...]
     definitions: tuple[str, ...]
-    bundle: str | None
+    spec: FeatureSpec | None
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,7 @@ def ledger_tasks(scored: Scored, previous: Previous | None, staging: Path) -> li
         staging: Work folder of the run; the tables are staged below it.
     """
     everyone = files_of([each.features for each in scored.buckets]) if previous and previous.scattered else ()
-    shared = Scored(
-        scored.as_of, scored.run_id, scored.user_dtype, scored.rekeyed, (), scored.definitions, scored.bundle
-    )
+    shared = Scored(scored.as_of, scored.run_id, scored.user_dtype, scored.rekeyed, (), scored.definitions, scored.spec)
     return [
         LedgerTask(
             bucket=number,
@@ -204,8 +202,9 @@ def ledger_tables(task: LedgerTask) -> dict[str, pl.DataFrame]:
 def ledger_counts(scored: Scored, previous: Previous | None, records: Sequence[LedgerRecord]) -> dict[str, Any]:
     """What the manifest says of the ledger, under `counts["ledger"]`; later dates are made from it.
 
-    `buckets` and `rekeyed` as in `Scored`; `previous` is null on the first date, else `as_of` and `memberships` (see
-    `engine.ledger.previous.Link`); `entries` and `exits` are users by segment.
+    `buckets` and `rekeyed` as in `Scored`; `features` is its `spec`, for a bundle can lie elsewhere or be removed;
+    `previous` is null on the first date, else `as_of` and `memberships` (see `engine.ledger.previous.Link`); `entries`
+    and `exits` are users by segment.
     """
     link = None
     if previous is not None:
@@ -213,6 +212,7 @@ def ledger_counts(scored: Scored, previous: Previous | None, records: Sequence[L
     return {
         "buckets": len(scored.buckets),
         "rekeyed": scored.rekeyed,
+        "features": None if scored.spec is None else scored.spec.to_json(),
         "previous": link,
         "entries": _summed([record.entries for record in records]),
         "exits": _summed([record.exits for record in records]),
@@ -239,9 +239,8 @@ def _reasons(
     missing = plain["reason"].is_null()
     if not missing.any():
         return plain["reason"]
-    spec = None if scored.bundle is None else load_bundle(Path(scored.bundle)).spec
     previous.check("scores")
-    told = explain(plain.filter(missing), then, current, spec, frozenset(definitions["segment"]))
+    told = explain(plain.filter(missing), then, current, scored.spec, frozenset(definitions["segment"]))
     return plain["reason"].scatter(missing.arg_true(), told)
 
 

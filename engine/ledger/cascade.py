@@ -30,12 +30,12 @@ from engine.ledger.bucket import (
     ledger_counts,
     ledger_tasks,
 )
-from engine.ledger.previous import has_ledger, ledger_of, link_of, parts_of, previous_of, user_type
+from engine.ledger.previous import features_of, has_ledger, ledger_of, link_of, parts_of, previous_of, user_type
 from engine.progress import Progress, track
 from engine.tables import disk
 from engine.tables.compact import Unpublished, compact
 from engine.tables.durable import durable_json
-from engine.tables.layout import TABLES, bundles_folder, manifest_path, work_folder, work_root
+from engine.tables.layout import TABLES, manifest_path, work_folder, work_root
 from engine.tables.manifest import Manifest, TableRecord, read_manifest, table_record
 from engine.tables.publish import discard, publish_part
 from engine.why.published import published_dates
@@ -144,7 +144,6 @@ def published_scored(manifest: Manifest, out: Path) -> Scored:
         name: {number: str(out / path) for number, path in parts_of(tables[name])} if name in tables else {}
         for name in ("memberships", "features", "scores")
     }
-    bundle = None if manifest.bundle is None else bundles_folder(out) / manifest.bundle
     definitions = tables.get("segment_definitions")
     return Scored(
         as_of=manifest.as_of,
@@ -156,7 +155,7 @@ def published_scored(manifest: Manifest, out: Path) -> Scored:
             for number in range(int(str(ledger["buckets"])))
         ),
         definitions=() if definitions is None else tuple(str(out / path) for _, path in parts_of(definitions)),
-        bundle=str(bundle) if bundle is not None and bundle.is_dir() else None,
+        spec=features_of(manifest),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from engine.errors import DataError, IntegrityError
 from engine.events.keys import user_key
+from engine.features.spec import FeatureSpec
 from engine.rollups.ranges import KEYS, KeyRange
 from engine.tables import disk
 from engine.tables.durable import sha256_of
@@ -168,7 +171,26 @@ def ledger_of(manifest: Manifest) -> Mapping[str, object]:
     found = manifest.counts["ledger"]
     if isinstance(found, dict) and isinstance(found.get("buckets"), int) and isinstance(found.get("rekeyed"), int):
         return found
-    raise IntegrityError(
+    raise _unclear(manifest)
+
+
+def features_of(manifest: Manifest) -> FeatureSpec | None:
+    """The features of a published date, which name what the event functions of its rules are; None when not known.
+
+    Raises:
+        IntegrityError: The manifest says something else than what is written there.
+    """
+    found = ledger_of(manifest).get("features")
+    if found is None:
+        return None
+    try:
+        return TypeAdapter(FeatureSpec).validate_json(json.dumps(found), strict=True)
+    except ValueError as error:
+        raise _unclear(manifest) from error
+
+
+def _unclear(manifest: Manifest) -> IntegrityError:
+    return IntegrityError(
         f"the manifest of {manifest.as_of} does not say how its ledger was made",
         code="ledger-manifest",
         hint=f"Run {manifest.as_of} again.",

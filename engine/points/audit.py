@@ -8,6 +8,8 @@ for whom the outcome comes less often, or takes some from those for whom it come
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Final
 import polars as pl
 
 from engine.config import Config, Target
-from engine.errors import ConfigError
+from engine.errors import ConfigError, TamisError
 from engine.execution.protocol import Executor
 from engine.features.windows import day_number
 from engine.identity import run_identity
@@ -38,6 +40,14 @@ from engine.validation import bundle_of, prepare_labels
 
 OUTCOME: Final = "outcome"
 """Name of the target that an outcome of the command line is."""
+
+_WRITTEN: Final = (
+    (f"targets.{OUTCOME}.event", "--outcome"),
+    (f"targets.{OUTCOME}.where", "--where"),
+    (f"target {OUTCOME!r}", "--outcome"),
+    ("event types of the configuration that the data does not have", "an event type that the data does not have"),
+)
+"""How problems of a target are told, and what the person wrote."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,36 @@ def audit_points(
         IntegrityError: Published files are not those of their manifest, or the input was changed during the run.
         ConflictError: Another run is writing to the same output.
     """
+    with _as_written():
+        return _audited(config, as_of, outcome, executor, card, progress)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Problems of the target named by the options of the command that it is made of."""
+    try:
+        yield
+    except TamisError as error:
+        message = _told(error.message)
+        if message == error.message:
+            raise
+        raise type(error)(message, code=error.code, hint=error.hint) from error
+
+
+def _told(text: str) -> str:
+    for target, option in _WRITTEN:
+        text = text.replace(target, option)
+    return text
+
+
+def _audited(
+    config: Config,
+    as_of: date,
+    outcome: Target,
+    executor: Executor,
+    card: str | None,
+    progress: Progress | None,
+) -> PointsAudit:
     known = {entry.name: entry for entry in resolved_cards(config)}
     opened = open_run(config.model_copy(update={"targets": (outcome,)}))
     out = Path(opened.config.out)
@@ -128,7 +168,7 @@ def audit_points(
         card_audit(entry, known.get(entry.name), place, records, ranking)
         for place, (entry, ranking) in enumerate(zip(cards, rankings, strict=True))
     )
-    warnings = [*lagging((outcome,), spec, manifest.as_of, prepared)]
+    warnings = [_told(line) for line in lagging((outcome,), spec, manifest.as_of, prepared)]
     gone = scores.rows - sum(record.all.users for record in records)
     if gone:
         warnings.append(f"{gone} of {scores.rows} published users are no longer in the log")

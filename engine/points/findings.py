@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Literal
+from typing import Final, Literal
 
 from engine.points.cards import Card
 from engine.points.outcomes import Counts, OutcomeRecord, PublishedCard, RuleCounts
@@ -15,6 +15,9 @@ from engine.points.rates import Lift, difference, lift, wilson
 from engine.propensity.intervals import Difference, Interval
 
 Verdict = Literal["predicts", "nothing", "wrong way", "unknown"]
+
+FEWEST: Final = 10
+"""Outcomes with and without points of a rule below which an interval that holds chance says nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class RuleAudit:
         area: AUC of its points; below 0.5 they put users in the wrong order.
         gain: What it adds to the AUC of the card's other rules.
         verdict: `predicts`, `nothing` (the interval holds what chance gives), `wrong way`, or `unknown`.
+        few: Why a rule is `unknown` of which more outcomes could tell: `only 8 outcomes`; empty for others.
     """
 
     rule: str
@@ -42,6 +46,7 @@ class RuleAudit:
     area: Difference | None
     gain: Difference | None
     verdict: Verdict
+    few: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,8 @@ def rule_audit(
     """What one rule tells, from the counts of its users.
 
     A rule is judged by its lift. One that gave points to everybody, or both gave and took some, has no others to be
-    compared with, or two groups of them, and is judged by the order of its points.
+    compared with, or two groups of them, and is judged by the order of its points; so is one whose others have no
+    outcome at all to divide by. With fewer than `FEWEST` outcomes on a side what could be chance is `unknown`.
 
     Args:
         name: The rule.
@@ -147,13 +153,30 @@ def rule_audit(
         ratio = lift(*groups) if everyone.positives else None
     both = bool(counts.taken.users and counts.given.users)
     verdict: Verdict
-    if ratio is not None and not both:
+    by_order = ratio is None or ratio.value is None or both
+    few = _few(given, others, everyone)
+    if ratio is not None and not by_order:
         verdict = _verdict(1 / ratio.high, 1 / ratio.low, 1.0) if takes else _verdict(ratio.low, ratio.high, 1.0)
     elif area is not None and (counts.given.users or counts.taken.users):
-        verdict = _verdict(area.low, area.high, 0.5)
+        # Of a few outcomes even the interval of the order is not known.
+        known = min(everyone.positives, everyone.users - everyone.positives) >= FEWEST
+        verdict = _verdict(area.low, area.high, 0.5) if known else "nothing"
     else:
-        verdict = "unknown"
+        return RuleAudit(name, given, others, takes, compared, ratio, area, gain, "unknown")
+    if verdict == "nothing" and few:
+        return RuleAudit(name, given, others, takes, compared, ratio, area, gain, "unknown", few)
     return RuleAudit(name, given, others, takes, compared, ratio, area, gain, verdict)
+
+
+def _few(given: Counts, others: Counts, everyone: Counts) -> str:
+    """What there is too little of; empty where there is enough."""
+    sides = [(everyone.positives, ""), (given.positives, " with points of it")]
+    sides += [(others.positives, " without points of it")] if others.users else []
+    for outcomes, whose in sides:
+        if outcomes < FEWEST:
+            return f"only {outcomes} outcome{'' if outcomes == 1 else 's'}{whose}"
+    rest = everyone.users - everyone.positives
+    return f"only {rest} user{'' if rest == 1 else 's'} without the outcome" if rest < FEWEST else ""
 
 
 def _verdict(low: float, high: float, chance: float) -> Verdict:

@@ -41,8 +41,8 @@ def points_of(quantity: Floats, rule: PointRule) -> Hundredths:
 
 
 def to_hundredths(points: Floats) -> Hundredths:
-    """Whole hundredths, halves away from zero."""
-    size = np.floor(np.abs(points) * (HUNDREDTHS * _SLACK) + 0.5)
+    """Whole hundredths, halves away from zero; more points than any card can have count as so many."""
+    size = np.floor(np.minimum(np.abs(points), _MOST) * (HUNDREDTHS * _SLACK) + 0.5)
     return (np.sign(points) * size).astype(np.int64)
 
 

@@ -29,9 +29,11 @@ def split(node: exp.Expr, reader: Reader, clauses: dict[str, Clause]) -> Logic:
     first, last = reader.places.range(node)
     key = canonical(reader.places.source.tokens[first : last + 1])
     if key not in clauses:
-        reader.found = Found()
+        found = reader.found = Found()
+        told = len(reader.problems)
         expr = condition(node, reader)
-        found = reader.found
+        if len(reader.problems) == told and not found.values and not found.days:
+            reader.problem(node, "names no column, so it holds for every user or for none")
         clauses[key] = Clause(
             text=reader.text(node),
             expr=expr,
@@ -40,5 +42,6 @@ def split(node: exp.Expr, reader: Reader, clauses: dict[str, Clause]) -> Logic:
             measures=tuple(found.measures),
             segments=frozenset(found.segments),
             tenures=frozenset(found.tenures),
+            texts=tuple(dict.fromkeys(found.texts)),
         )
     return Logic("clause", list(clauses).index(key))

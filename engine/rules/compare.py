@@ -23,6 +23,7 @@ _OPERATORS: Final = {
     "GT": pl.Expr.gt,
     "GTE": pl.Expr.ge,
 }
+_MIRRORED: Final = {"EQ": "EQ", "LT": "GT", "LTE": "GTE", "GT": "LT", "GTE": "LTE"}
 NOWHERE: Final = pl.lit(value=False)
 """In place of a condition that a problem has been told of."""
 
@@ -73,7 +74,22 @@ def compared(node: exp.Expr, operator: str, left: Typed, right: Typed, reader: R
         return NOWHERE
     _check_ratio(node, left, right, reader)
     _check_ratio(node, right, left, reader)
-    return _OPERATORS[operator](left.clean, right.clean).fill_null(value=False)
+    first, second = _columns_first(left, right)
+    if operator == "EQ" and first.kind == "text" and first.dtype is not None and not second.expr.meta.root_names():
+        _note_texts(first, [pl.select(second.expr).item()], reader)
+    operator = operator if first is left else _MIRRORED[operator]
+    return _OPERATORS[operator](first.clean, second.clean).fill_null(value=False)
+
+
+def _note_texts(column: Typed, texts: Sequence[object], reader: Reader) -> None:
+    [name] = column.expr.meta.root_names()
+    reader.found.texts += [(name, text) for text in texts if isinstance(text, str)]
+
+
+def _columns_first(left: Typed, right: Typed) -> tuple[Typed, Typed]:
+    """The two sides, a constant last."""
+    # Polars 2.1: 0 = COALESCE(x, 0) has a single row where x is null in all of them; COALESCE(x, 0) = 0 has all.
+    return (left, right) if left.expr.meta.root_names() else (right, left)
 
 
 def _check_ratio(node: exp.Expr, share: Typed, bound: Typed, reader: Reader) -> None:
@@ -91,7 +107,8 @@ def distinct(node: exp.Expr, left: Typed, right: Typed, reader: Reader) -> pl.Ex
     if not comparable(node, left, right, reader):
         return NOWHERE
     _check_ratio(node, left, right, reader)
-    return left.clean.ne_missing(right.clean)
+    first, second = _columns_first(left, right)
+    return first.clean.ne_missing(second.clean)
 
 
 def is_null(node: exp.Expr, value: Typed, reader: Reader) -> pl.Expr:
@@ -153,6 +170,8 @@ def one_of(
         # Polars takes no list of decimals for a column of integers.
         floats = [float(str(number)) for number in literals]
         return value.clean.cast(pl.Float64).is_in(floats).fill_null(value=False)
+    if value.kind == "text" and value.dtype is not None:
+        _note_texts(value, literals, reader)
     return value.expr.is_in(list(literals)).fill_null(value=False)
 
 

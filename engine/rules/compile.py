@@ -27,6 +27,7 @@ _CONDITIONS: Final = frozenset(
 )
 _OPERATORS: Final = frozenset("Add Sub Mul Div IntDiv Mod DPipe".split())
 _MAX_WHENS: Final = 100
+_SHOWN_DIGITS: Final = 20
 
 
 def condition(node: exp.Expr, reader: Reader) -> pl.Expr:
@@ -163,7 +164,7 @@ def _constant(node: exp.Expr, name: str, reader: Reader) -> Typed:
 
 def _number(node: exp.Expr, literal: float, text: str, reader: Reader) -> Typed:
     if abs(literal) > 1e300:
-        return reader.problem(node, f"{text} is too large a number")
+        return reader.problem(node, f"{text[:_SHOWN_DIGITS]}{'…' * (len(text) > _SHOWN_DIGITS)} is too large a number")
     exact = pl.lit(literal, pl.Int64 if isinstance(literal, int) else pl.Float64)
     return Typed("number", exact, text, number=literal)
 

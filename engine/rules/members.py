@@ -48,7 +48,8 @@ def days_in_segment(node: exp.Expr, arguments: Sequence[exp.Expr], reader: Reade
     if len(arguments) == 1:
         return Typed("truth", member, reader.text(node))
     days = arguments[1]
-    if type(days).__name__ != "Literal" or days.is_string or not days.name.isdecimal() or int(days.name) > 36_500:
+    whole = type(days).__name__ == "Literal" and not days.is_string and days.name.isdecimal() and len(days.name) < 9
+    if not whole or int(days.name) > 36_500:
         return reader.problem(node, f"write {usage}, with a whole number of days from 0 to 36,500")
     tenure = pl.col(tenure_column(name))
     reader.found.tenures.add(name)
@@ -63,7 +64,7 @@ def _member(node: exp.Expr, name: str, reader: Reader) -> pl.Expr:
         return pl.lit(value=False)
     if name not in known:
         near = did_you_mean(name, known)
-        rest = "`tamis segments list` shows all" if near else f"there are {some_of(sorted(known)) or 'none'}"
+        rest = "`tamis segments list` shows all" if near else f"there are {some_of(sorted(known), command='tamis segments list') or 'none'}"
         message = f"no segment {name!r}{near}; {rest}"
         reader.problem(node, message)
         return pl.lit(value=False)

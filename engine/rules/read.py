@@ -66,13 +66,7 @@ def read_rule(text: str, scope: Scope) -> Reading:
     except RecursionError:
         return Reading(None, (too_deep(0, len(text)),))
     rule = Rule(text, canonical(parsed.source.tokens), tuple(clauses.values()), logic)
-    if not reader.problems and not reader.found.days and not _looks_at_something(rule):
-        reader.problem(parsed.tree, "names no column, so it holds for every user or for none")
     return Reading(None if reader.problems else rule, _in_order(parsed.source, reader.problems))
-
-
-def _looks_at_something(rule: Rule) -> bool:
-    return any(clause.values for clause in rule.clauses)
 
 
 def read_value(text: str, scope: Scope) -> ValueReading:

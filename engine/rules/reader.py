@@ -28,6 +28,7 @@ class Found:
     segments: set[str] = field(default_factory=set)
     tenures: set[str] = field(default_factory=set)
     values: dict[str, Value] = field(default_factory=dict)
+    texts: list[tuple[str, str]] = field(default_factory=list)
     days: bool = False
     """Whether it looks at `as_of`: it can change from day to day without any column."""
 

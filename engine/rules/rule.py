@@ -36,6 +36,7 @@ class Clause:
         measures: Event functions that are no column of the catalogue.
         segments: Segments (NFC) whose members it asks for; it reads `segment_column(name)`.
         tenures: Those of them whose days of membership it asks for; it reads `tenure_column(name)`.
+        texts: Columns, and texts that they are compared with for equality.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Clause:
     measures: tuple[Measure, ...] = ()
     segments: frozenset[str] = frozenset()
     tenures: frozenset[str] = frozenset()
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ RANGES: Final[dict[str, tuple[int, ...]]] = {
 }
 """Columns in ranges: the lower ends, the last range being open."""
 
+AGES: Final = frozenset({"tenure_days"})
+"""Those that grow by a day every day: they move from run to run while nobody does anything."""
+
 VALUES: Final = ("r_score", "f_score", "m_score", "cluster")
 """Columns whose values are the bins, beside classes of points and contact attributes."""
 

@@ -103,7 +103,8 @@ def check_segment_names(made: Sequence[Definition]) -> None:
     for one in made:
         other = taken.setdefault(_key(one.name), one)
         if other is not one:
-            spelt = "" if other.name == one.name else f", spelt {other.name!r}"
+            alike = f", spelt {other.name!r}; names must differ by more than case and accents"
+            spelt = "" if other.name == one.name else alike
             problems.append(f"  - {one.name!r} ({_origin(one)}) is also {_origin(other)}{spelt}")
         if not one.name.strip():
             problems.append(f"  - {one.name!r} would be read as no name at all")

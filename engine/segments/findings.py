@@ -102,6 +102,8 @@ def check_accepted(accept: Iterable[str], definitions: Iterable[Definition]) -> 
         known, what = (campaigns, "campaign") if guard == "campaign" else (segments, "segment")
         if guard not in GUARDS:
             problems.append(f"  {entry!r}: no guard {guard!r}{did_you_mean(guard, GUARDS)}")
+        elif ":" in entry and not subject:
+            problems.append(f"  {entry!r}: no name behind the colon; {guard} alone accepts all that the guard finds")
         elif subject and subject not in known:
             problems.append(f"  {entry!r}: no {what} {subject!r}{did_you_mean(subject, known)}")
     if problems:

@@ -11,6 +11,7 @@ from typing import Final
 from engine.config import Config
 from engine.rules.rule import Rule
 from engine.segments.before import Before
+from engine.segments.bins import AGES
 from engine.segments.composition import composition_shift, named_counts
 from engine.segments.definition import Definition
 from engine.segments.findings import Finding, Findings, settle
@@ -134,7 +135,8 @@ def _shifts(
     for definition in definitions:
         then = before.bins.get(definition.name, {})
         moved = []
-        for column, now in bins[definition.name].items():
+        for column in sorted(bins[definition.name].keys() - AGES):
+            now = bins[definition.name][column]
             psi, chance = composition_shift(then.get(column, ()), now)
             if psi is not None and chance is not None and psi >= limit and psi > chance:
                 moved.append((psi, column))

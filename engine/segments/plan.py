@@ -106,7 +106,7 @@ def plan_segments(definitions: Sequence[Definition], scope: Scope) -> SegmentPla
         raise ConfigError(
             f"{count} in the rules of segments:\n" + "\n".join(problems),
             code="segment-rules",
-            hint="docs/rules.md has the language; `tamis features list` shows the columns.",
+            hint="docs/rules.md has the language; `tamis features list --all` shows the columns.",
         )
     groups = tried_groups(definitions)
     stages = _stages([definition.name for definition in definitions], rules, groups)

@@ -58,15 +58,12 @@ def _at_hand(path: str) -> Iterator[Path]:
         yield local
 
 
-def read_lists(
-    definitions: Sequence[Definition], user_dtype: str, links: pl.DataFrame | None = None
-) -> dict[str, pl.Series]:
+def read_lists(definitions: Sequence[Definition], user_dtype: str) -> dict[str, pl.Series]:
     """The ids of each list's users, by segment: each once, ascending, in the type of the log's ids.
 
     Args:
         definitions: The segments; those without a list are left out.
         user_dtype: Int64 or String.
-        links: `from_id` and `to_id` of linked ids (`engine.events.identities`): a linked id stands for its user.
 
     Raises:
         ConfigError: Files that cannot be read, and ids that are blank, double or of another type; all at once.
@@ -84,11 +81,27 @@ def read_lists(
         except ConfigError as error:
             ids, found = pl.Series(dtype=pl.Int64), [error.message]
         problems += [f"  - {definition.name!r}: {problem}" for problem in found]
-        lists[definition.name] = _linked(ids, links) if not found else ids
+        lists[definition.name] = ids.alias("user_id")
     if problems:
         message = "Lists of users that cannot be used:\n" + "\n".join(problems)
         raise ConfigError(message, code="segment-list", hint=_HINT)
     return lists
+
+
+def linked_lists(lists: Mapping[str, pl.Series], links: pl.DataFrame | None) -> dict[str, pl.Series]:
+    """The lists with each user once, whichever of their ids stand in it.
+
+    Args:
+        lists: What `read_lists` gave.
+        links: `from_id` and `to_id` of linked ids (`engine.events.identities`): a linked id stands for its user.
+    """
+    if links is None or links.is_empty():
+        return dict(lists)
+    of_users = {}
+    for name, ids in lists.items():
+        users = ids.to_frame("from_id").join(links.select("from_id", "to_id"), on="from_id", how="left")
+        of_users[name] = users.select(user_id=pl.coalesce("to_id", "from_id"))["user_id"].unique().sort()
+    return of_users
 
 
 def is_in_force(listed: StaticList, as_of: date) -> bool:
@@ -202,13 +215,6 @@ def _checked(ids: pl.Series, user_dtype: str, listed: StaticList) -> tuple[pl.Se
             f"which stands in {unit} {_first(values == first)} already"
         )
     return values.sort(), [f"{problem} ({listed.path})" for problem in problems]
-
-
-def _linked(ids: pl.Series, links: pl.DataFrame | None) -> pl.Series:
-    if links is None or links.is_empty():
-        return ids.alias("user_id")
-    users = ids.alias("from_id").to_frame().join(links.select("from_id", "to_id"), on="from_id", how="left")
-    return users.select(pl.coalesce("to_id", "from_id").alias("user_id")).to_series().unique().sort()
 
 
 def _first(where: pl.Series) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.features.spec import FeatureSpec
 from engine.ledger.bucket import BucketFiles, Scored
 from engine.segments.definition import Definition
-from engine.segments.static_lists import stage_lists, unknown_ids
+from engine.segments.static_lists import is_in_force, stage_lists, unknown_ids
 from engine.stages.scoring import ScoreRecord
 from engine.tables.manifest import TableRecord
 
@@ -25,7 +26,7 @@ def staged_scored(
     *,
     user_dtype: str,
     rekeyed: int,
-    bundle: Path,
+    spec: FeatureSpec,
 ) -> Scored:
     """What the ledger of a run is made from.
 
@@ -37,7 +38,7 @@ def staged_scored(
         definitions: The staged table `segment_definitions`.
         user_dtype: Int64 or String.
         rekeyed: User ids that share their key with another one.
-        bundle: Folder of the bundle.
+        spec: The features.
     """
     return Scored(
         as_of=as_of,
@@ -49,7 +50,7 @@ def staged_scored(
             for bucket in buckets
         ),
         definitions=() if definitions is None else tuple(str(work / file.path) for file in definitions.records),
-        bundle=str(bundle.absolute()),
+        spec=spec,
     )
 
 
@@ -63,17 +64,25 @@ def staged_lists(lists: Mapping[str, pl.Series], work: Path) -> str | None:
 
 
 def unknown_in_lists(
-    definitions: Sequence[Definition], lists: Mapping[str, pl.Series], buckets: Sequence[ScoreRecord], work: Path
+    definitions: Sequence[Definition],
+    lists: Mapping[str, pl.Series],
+    buckets: Sequence[ScoreRecord],
+    work: Path,
+    as_of: date,
 ) -> tuple[str, ...]:
-    """As `engine.segments.static_lists.unknown_ids`, of the buckets of a run."""
-    if not lists:
+    """As `engine.segments.static_lists.unknown_ids`, of the buckets of a run and the lists in force on its day.
+
+    A list that is not makes nobody a member: people who came later, or were erased since, are no mistake in it.
+    """
+    in_force = [one for one in definitions if one.list is not None and is_in_force(one.list, as_of)]
+    if not in_force:
         return ()
     found: Counter[str] = Counter()
     for bucket in buckets:
         found.update(bucket.listed)
     files = [str(work / file.path) for bucket in buckets for file in bucket.files.get("features", ())]
     users = pl.scan_parquet(files, glob=False, hive_partitioning=False).select("user_id")
-    return unknown_ids(definitions, lists, found, users)
+    return unknown_ids(in_force, lists, found, users)
 
 
 def _only(work: Path, bucket: ScoreRecord, table: str) -> str | None:

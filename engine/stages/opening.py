@@ -24,6 +24,7 @@ from engine.propensity.labels import target_condition
 from engine.remote.address import RemoteFile, is_remote
 from engine.remote.fetch import cache_folder, clear
 from engine.segments.definitions import definitions
+from engine.segments.static_lists import read_lists
 from engine.stages.fetching import remote_stamps
 from engine.stages.input import Input, input_fingerprint, open_input, side_tables
 from engine.stages.places import check_places
@@ -40,6 +41,7 @@ class Opened:
         contacts: Name and type of each contact attribute.
         fingerprints: sha256 of the configuration and of the identity of the input files.
         stamps: Size and time of change of every input file.
+        lists: The ids of static lists, by segment, as `engine.segments.static_lists.read_lists` gives them.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class Opened:
     given: Input
     fingerprints: dict[str, str]
     stamps: dict[Path | str, tuple[int, int]]
+    lists: dict[str, pl.Series]
 
 
 def open_run(config: Config, *, cache: Path | None = None) -> Opened:
@@ -68,12 +71,13 @@ def open_run(config: Config, *, cache: Path | None = None) -> Opened:
         # Tasks may run in other working directories than this process.
         config = config.model_copy(update={"out": str(Path(config.out).absolute())})
         given = open_input(config, cache=cache)
+        lists = read_lists(definitions(config), given.user_dtype)
     except BaseException:
         clear(remote)
         raise
     stamps = _stamps(config, given, _as_listed(given))
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
-    return Opened(config, contacts, given, fingerprints, stamps)
+    return Opened(config, contacts, given, fingerprints, stamps, lists)
 
 
 def check_names(config: Config, cache: Path | None = None) -> dict[str, pl.DataType]:

@@ -34,7 +34,7 @@ SHOWN_DAYS: Final = 12
 """Days that are listed of one kind of event, the latest ones; all of them are counted."""
 
 _UNREADABLE = (OSError, pl.exceptions.PolarsError)
-_WHOLE = frozenset({"first_time", "restarted", "held_for", "days_since_event", "days_since_first_event"})
+_WHOLE = frozenset({"first_time", "stopped", "restarted", "held_for", "days_since_event", "days_since_first_event"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Counted:
         events: Their number.
         days: Day and number, ascending; of more than `SHOWN_DAYS` the latest.
         problem: Why they cannot be told, or not all of them; empty when they can.
+        periods: Of `regularly`: periods with such an event, and all periods; None for other functions.
     """
 
     of: str
@@ -59,6 +60,7 @@ class Counted:
     events: int
     days: tuple[tuple[date, int], ...]
     problem: str = ""
+    periods: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,22 +138,23 @@ def counted_of(
         spec: The features that were published.
     """
     known: Mapping[str, Feature] = {feature.name: feature for feature in user_catalogue(spec)}
-    asked: list[tuple[str, EventRef | None, tuple[date | None, date], object]] = []
+    asked: list[tuple[str, EventRef | None, tuple[date | None, date], object, tuple[int, int] | None]] = []
     for measure in clause.measures:
         expected = row.get(measure.name) if measure.function == "event_count" else None
-        asked += [(clause.text, event, _window(measure, as_of), expected) for event in measure.events]
+        periods = (measure.periods, measure.period_days) if measure.function == "regularly" else None
+        asked += [(clause.text, event, _window(measure, as_of), expected, periods) for event in measure.events]
     for name in sorted(clause.columns & known.keys()):
         feature = known[name]
         window = _feature_window(feature, as_of)
         expected = row.get(name) if _is_count(feature, spec) else None
         refs = [None if kind is None else EventRef(kind) for kind in feature.types or (None,)]
-        asked += [(name, event, window, expected) for event in refs]
-    found: dict[tuple[EventRef | None, date | None, date], Counted] = {}
-    for name, event, (start, end), expected in asked:
-        counted = _count(name, event, start, end, log)
+        asked += [(name, event, window, expected, None) for event in refs]
+    found: dict[tuple[EventRef | None, date | None, date, tuple[int, int] | None], Counted] = {}
+    for name, event, (start, end), expected, periods in asked:
+        counted = _count(name, event, start, end, log, periods)
         if expected is not None and not counted.problem and expected != counted.events:
             counted = replace(counted, problem=f"the table has {expected}: the log has changed since")
-        found.setdefault((event, start, end), counted)
+        found.setdefault((event, start, end, periods), counted)
     return tuple(found.values())
 
 
@@ -181,7 +184,14 @@ def _feature_window(feature: Feature, as_of: date) -> tuple[date | None, date]:
     return as_of - timedelta(days=2 * window if longer else window), as_of
 
 
-def _count(of: str, event: EventRef | None, start: date | None, end: date, log: UserLog | str) -> Counted:
+def _count(
+    of: str,
+    event: EventRef | None,
+    start: date | None,
+    end: date,
+    log: UserLog | str,
+    periods: tuple[int, int] | None,
+) -> Counted:
     kind, where = (None, None) if event is None else (event.type, event.where)
     if isinstance(log, str):
         return Counted(of, kind, where, start, end, 0, (), log)
@@ -195,7 +205,12 @@ def _count(of: str, event: EventRef | None, start: date | None, end: date, log: 
         inside &= pl.col("day") >= day_number(start)
     days = rows.filter(inside).group_by("day").agg(pl.col("events").sum()).filter(pl.col("events") > 0).sort("day")
     shown = tuple((EPOCH + timedelta(days=day), events) for day, events in days.tail(SHOWN_DAYS).iter_rows())
-    return Counted(of, kind, where, start, end, int(days["events"].sum()), shown, problem)
+    met = None
+    if periods is not None:
+        number, length = periods
+        # The last period ends at `end`; days are counted back from the last one of it.
+        met = (((day_number(end) - 1 - days["day"]) // length).n_unique(), number)
+    return Counted(of, kind, where, start, end, int(days["events"].sum()), shown, problem, met)
 
 
 def _every(log: UserLog) -> tuple[pl.DataFrame, str]:

@@ -31,13 +31,15 @@ class Frozen:
     stanza: str
 
 
-def freeze(config: Config, name: str, as_of: date, to: Path, *, called: str | None = None, beside: Path) -> Frozen:
+def freeze(
+    config: Config, name: str, as_of: date | None, to: Path, *, called: str | None = None, beside: Path
+) -> Frozen:
     """Write the users of a segment as of a published date to a file, each once, ascending.
 
     Args:
         config: The configuration; says where the tables are.
         name: The segment.
-        as_of: The date; the list is frozen on it.
+        as_of: The date, the latest one when None; the list is frozen on it.
         to: A file that ends in .parquet or .csv and is not there yet: a list that is in use must stay as it is.
         called: Name of the new segment; `NAME as_of` when None.
         beside: Folder of the configuration file, which paths in it start from.
@@ -47,7 +49,7 @@ def freeze(config: Config, name: str, as_of: date, to: Path, *, called: str | No
         ResourceError: The disk is full or failing.
     """
     published = open_published(Path(config.out).absolute(), as_of, ("memberships", "segment_definitions"))
-    segment = published.segment(name)
+    segment, day = published.segment(name), published.as_of
     file = to.absolute()
     if file.exists():
         raise ConfigError(
@@ -58,7 +60,7 @@ def freeze(config: Config, name: str, as_of: date, to: Path, *, called: str | No
     users = published.read("memberships", ["user_id"], pl.col("segment") == segment.name).sort("user_id")
     if users.is_empty():
         raise ConfigError(
-            f"nobody is in {segment.name!r} on {published.as_of}",
+            f"nobody is in {segment.name!r} on {day}",
             code="list-empty",
             hint="Freeze it on another date: `tamis segments history` has the days of its users.",
         )
@@ -66,7 +68,7 @@ def freeze(config: Config, name: str, as_of: date, to: Path, *, called: str | No
         durable_text(users.write_csv(), file)
     else:
         durable_parquet_at(users, file)
-    return Frozen(file, users.height, _stanza(called or f"{segment.name} {as_of}", file, as_of, beside.absolute()))
+    return Frozen(file, users.height, _stanza(called or f"{segment.name} {day}", file, day, beside.absolute()))
 
 
 def _stanza(name: str, file: Path, as_of: date, beside: Path) -> str:

@@ -35,6 +35,7 @@ from engine.segments.definitions import definitions
 from engine.segments.guards import config_findings
 from engine.segments.plan import plan_segments
 from engine.stages.schemas import configured_schema, rule_schema
+from engine.why.texts import starred_patterns
 from engine.why.verdict import signed_clauses
 
 Severity = Literal["error", "warning", "note"]
@@ -90,16 +91,17 @@ def lint(config: Config, as_of: date | None = None) -> tuple[Finding, ...]:
     try:
         made = definitions(config)
     except ConfigError as error:
-        return (Finding("error", error.code, None, error.message),)
+        return (_stop(error),)
     try:
         checked = checked_rules(config, made)
     except TamisError as error:
-        return (Finding("error", error.code, None, error.message),)
+        return (_stop(error),)
     found = [
         *checked.findings,
         *_plan(made, checked),
         *_unreachable(made, checked.rules),
         *_missing_values(made, checked),
+        *_patterns(checked.rules),
         *_lists(made, as_of),
         *_alike(made),
         *_guards(made, checked, config),
@@ -162,7 +164,12 @@ def _plan(made: Sequence[Definition], checked: CheckedRules) -> Iterator[Finding
     try:
         plan_segments(readable, checked.scope)
     except ConfigError as error:
-        yield Finding("error", error.code, None, error.message)
+        yield _stop(error)
+
+
+def _stop(error: TamisError) -> Finding:
+    """An error of a run with what to do about it."""
+    return Finding("error", error.code, None, f"{error.message}\n{error.hint}" if error.hint else error.message)
 
 
 def _unreachable(made: Sequence[Definition], rules: Mapping[str, Rule]) -> Iterator[Finding]:
@@ -203,6 +210,12 @@ def _missing_values(made: Sequence[Definition], checked: CheckedRules) -> Iterat
             shown = clause.text if positive else f"NOT ({clause.text})"
             text = f"`{shown}` also holds for users without {names}; add `{names.split(' or ')[0]} IS NOT NULL` if not"
             yield Finding("warning" if attributes else "note", "missing values", one.name, text)
+
+
+def _patterns(rules: Mapping[str, Rule]) -> Iterator[Finding]:
+    for name, rule in rules.items():
+        for message in starred_patterns(rule):
+            yield Finding("note", "pattern", name, message)
 
 
 def _guards(made: Sequence[Definition], checked: CheckedRules, config: Config) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from engine.segments.static_lists import is_in_force
 from engine.why.lint import Finding
 from engine.why.published import Published
 from engine.why.rows import published_rows
+from engine.why.texts import PublishedTexts, unknown_texts
 
 
 def data_findings(
@@ -49,13 +50,19 @@ def data_findings(
         if one.kind == "fallback" or size is None:
             continue
         if not size and guards.empty != "off":
-            found.append(Finding("warning", "empty", one.name, f"nobody is in it on {published.as_of}"))
+            held = holding[one.name]
+            of_whom = f": its rule holds for {held:,}, all taken by segments tried before it" if held else ""
+            found.append(Finding("warning", "empty", one.name, f"nobody is in it on {published.as_of}{of_whom}"))
         elif size < guards.min_users and guards.small != "off":
             text = f"{size:,} users on {published.as_of}, at least {guards.min_users:,} are expected"
             found.append(Finding("warning", "small", one.name, text))
     for one in made if guards.clause != "off" else ():
         if one.kind == "rule":
             found += _extremes(one.name, clauses.get(one.name, {}), users)
+    texts = PublishedTexts(published)
+    found += [
+        Finding("note", "text", name, message) for name, rule in rules.items() for message in unknown_texts(rule, texts)
+    ]
     found += _overlaps(published, {one.name: one.group for one in made}, config) if guards.overlap != "off" else []
     return tuple(found)
 
@@ -70,13 +77,23 @@ def _readable(made: Sequence[Definition], published: Published, scope: Scope) ->
         rule = None if one.where is None else read_rule(one.where, scope).rule
         if one.where is None:
             continue
-        lacking = [] if rule is None else [measure.name for measure in rule.measures if measure.name not in features]
+        unmeasured = (
+            []
+            if rule is None
+            else [
+                f"`{clause.text}`"
+                for clause in rule.clauses
+                if any(measure.name not in features for measure in clause.measures)
+            ]
+        )
+        lacking = [*unmeasured]
         lacking += [] if rule is None else sorted((rule.segments | rule.tenures) - there)
         if rule is not None and not lacking:
             rules[one.name] = rule
             continue
         why = "columns that it names" if rule is None else ", ".join(lacking)
-        text = f"not looked at with data: {published.as_of} was published without {why}"
+        advice = "; try `tamis segments preview` with the rule" if unmeasured else ""
+        text = f"not looked at with data: {published.as_of} was published without {why}{advice}"
         found.append(Finding("note", "data", one.name, text))
     return rules, found
 

@@ -23,6 +23,8 @@ from engine.why.published import (
     previous_published,
     published_dates,
 )
+from engine.why.scope import scope_of, spec_of
+from engine.why.taken import Reach, reach_of
 from engine.why.words import Language
 
 LIST_SCHEMA = {
@@ -88,6 +90,8 @@ class Shown:
         about: Version, labels, campaigns, description, dates of a list, cost, days of the list; what is not there is
             left out.
         depends_on, used_by: Segments its rule asks for, and those whose rules ask for it.
+        reach: For whom its rule holds, and who took them before; None for a tag, without a rule, or where that is not
+            known.
         entries, exits: Users who came and went with the date's run; None where nothing is published.
         composition: Top lines of the table `segment_composition`: what differs most from all users comes first.
         kpis: The row of the table `segment_kpis` without its key; empty where there is none.
@@ -98,6 +102,7 @@ class Shown:
     about: dict[str, Any]
     depends_on: tuple[str, ...]
     used_by: tuple[str, ...]
+    reach: Reach | None
     entries: int | None
     exits: int | None
     composition: tuple[dict[str, Any], ...]
@@ -123,7 +128,7 @@ def segment_shown(config: Config, name: str, as_of: date | None, language: Langu
         raise ConfigError(
             f"no segment {name!r}{did_you_mean(name, names)}",
             code="segment-unknown",
-            hint=f"Segments: {some_of(names)}." if names else "The configuration has no segments.",
+            hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "The configuration has no segments.",
         )
     changes = None if published is None else _changes(published, name)
     return Shown(
@@ -132,11 +137,23 @@ def segment_shown(config: Config, name: str, as_of: date | None, language: Langu
         about=_about(found),
         depends_on=found.depends_on,
         used_by=tuple(sorted(other.name for other in segments if name in other.depends_on)),
+        reach=None if published is None else _reach(found, published, config),
         entries=None if changes is None else changes.get("enter", 0),
         exits=None if changes is None else changes.get("exit", 0),
         composition=() if published is None else _composition(published, name),
         kpis={} if published is None else _kpis(published, name),
     )
+
+
+def _reach(segment: PublishedSegment, published: Published, config: Config) -> Reach | None:
+    if any(published.table(name) is None for name in ("features", "scores", "memberships")):
+        return None
+    try:
+        scope = scope_of(published, spec_of(published, config))
+    except ConfigError:
+        # The bundle is gone, and the configuration is of other events: what rules may say is not known any more.
+        return None
+    return reach_of(segment, published, scope)
 
 
 def asked_segments(rule: Rule | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from engine.config_segments import PRIMARY
 from engine.errors import ConfigError
 from engine.features.measure import Measure
 from engine.rules.problems import drawn
@@ -17,7 +18,9 @@ from engine.rules.read import read_rule
 from engine.rules.rule import Rule, combine, segment_column
 from engine.rules.scope import Scope
 from engine.why.published import Published
-from engine.why.rows import published_rows
+from engine.why.rows import held_clauses, published_rows
+from engine.why.taken import tried_before
+from engine.why.texts import PublishedTexts, starred_patterns, unknown_texts
 
 SHOWN_LEVELS: Final = 5
 MOST_LEVELS: Final = 1000
@@ -81,19 +84,29 @@ class Preview:
         as_of: The date.
         rule: The rule.
         total: All users.
-        users: Those the rule holds for; a segment of an exclusive group loses those that others take before it.
+        users: Those the rule holds for: the users of a tag.
+        taken: Of them, those whom segments of the group `primary` take that would be tried before a new one at its end,
+            by segment in the order in which they are tried.
         clauses: What each clause does, in the order of the text.
         overlaps: With every published segment, the most alike first.
         composition: A few columns beside all users.
+        notes: What looks like a slip: texts that no user has, patterns with a star.
     """
 
     as_of: date
     rule: str
     total: int
     users: int
+    taken: tuple[tuple[str, int], ...]
     clauses: tuple[ClauseEffect, ...]
     overlaps: tuple[Overlap, ...]
     composition: tuple[Compared, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def at_the_end(self) -> int:
+        """Users of a segment with the rule that is tried after all others of the group `primary`."""
+        return self.users - sum(number for _, number in self.taken)
 
     @property
     def share(self) -> float | None:
@@ -102,7 +115,7 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """The preview as values that JSON has."""
-        return {**asdict(self), "share": self.share}
+        return {**asdict(self), "taken": dict(self.taken), "primary_users": self.at_the_end, "share": self.share}
 
 
 def checked_rule(text: str, scope: Scope) -> Rule:
@@ -116,7 +129,7 @@ def checked_rule(text: str, scope: Scope) -> Rule:
         raise ConfigError(
             "the rule cannot be read\n" + "\n".join(drawn(text, problem) for problem in reading.problems),
             code="segment-rules",
-            hint="docs/rules.md has the language; `tamis features list` shows the columns.",
+            hint="docs/rules.md has the language; `tamis features list --all` shows the columns.",
         )
     return reading.rule
 
@@ -162,7 +175,7 @@ def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.
     columns = {*rule.columns, *compare, *(measure.name for measure in rule.measures)}
     sums = _Sums(clauses=[[0, 0, 0] for _ in rule.clauses])
     for frame in published_rows(published, sorted(columns), names, rule.tenures, extra):
-        held = _holding(rule, frame)
+        held = held_clauses(rule, frame)
         inside = held.select(combine(rule.logic, [pl.col(name) for name in held.columns]).alias("in"))["in"]
         sums.total += frame.height
         sums.users += int(inside.sum())
@@ -175,21 +188,17 @@ def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.
         rule=rule.text,
         total=sums.total,
         users=sums.users,
+        taken=tuple(
+            (other.name, sums.both[other.name])
+            for other in tried_before(None, PRIMARY, published)
+            if sums.both[other.name]
+        ),
         clauses=tuple(
             ClauseEffect(clause.text, *counts) for clause, counts in zip(rule.clauses, sums.clauses, strict=True)
         ),
         overlaps=_overlaps(published, sums),
         composition=tuple(_composition(sums, compare)),
-    )
-
-
-def _holding(rule: Rule, frame: pl.DataFrame) -> pl.DataFrame:
-    """A Boolean column per clause."""
-    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
-    clean = frame.with_columns(pl.col(floats).fill_nan(None))
-    # A clause over constants alone would have one row.
-    return clean.select(
-        (clause.expr | pl.col("user_id").is_null()).alias(str(place)) for place, clause in enumerate(rule.clauses)
+        notes=(*unknown_texts(rule, PublishedTexts(published)), *starred_patterns(rule)),
     )
 
 

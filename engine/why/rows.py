@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import IntegrityError
-from engine.rules.rule import segment_column, tenure_column
+from engine.rules.rule import Rule, segment_column, tenure_column
 from engine.why.published import Published
 
 
@@ -60,6 +60,16 @@ def published_rows(
     table = published.table("memberships")
     if table is not None and met != table.rows:
         raise _apart(published)
+
+
+def held_clauses(rule: Rule, frame: pl.DataFrame) -> pl.DataFrame:
+    """A Boolean column per clause of a rule, named after its place, over rows of `published_rows`."""
+    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    clean = frame.with_columns(pl.col(floats).fill_nan(None))
+    # A clause over constants alone would have one row.
+    return clean.select(
+        (clause.expr | pl.col("user_id").is_null()).alias(str(place)) for place, clause in enumerate(rule.clauses)
+    )
 
 
 def _flags(

@@ -11,6 +11,7 @@ from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.features.configured import configured_types
 from engine.features.spec import FeatureSpec
+from engine.ledger.previous import features_of, has_ledger
 from engine.rules.scope import Scope
 from engine.tables.layout import bundles_folder
 from engine.why.published import Published
@@ -22,12 +23,15 @@ _MEASURE: Final = re.compile(r"_[0-9a-f]{8}")
 
 
 def spec_of(published: Published, config: Config) -> FeatureSpec:
-    """The features of a published date: those of its bundle, those of the configuration when that is gone.
+    """The features of a published date: as its manifest has them, else those of its bundle or of the configuration.
 
     Raises:
-        ConfigError: The bundle is gone, and the configuration has no features that can be made.
-        IntegrityError: The bundle is damaged.
+        ConfigError: None of them has any, and the configuration has no features that can be made.
+        IntegrityError: The manifest or the bundle is damaged.
     """
+    known = features_of(published.manifest) if has_ledger(published.manifest) else None
+    if known is not None:
+        return known
     bundle = published.manifest.bundle
     folder = None if bundle is None else bundles_folder(published.out) / bundle
     if folder is not None and folder.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from datetime import date
 from typing import Final
 
@@ -49,7 +50,7 @@ def verdict(segment: SeenSegment, language: Language) -> str:
     words, entry = WORDS[language], segment.membership
     if entry is not None:
         sentence = words.other_in if segment.decision == "other" else words.is_in
-        return f"{HOLDS} {sentence.format(since=entry.entered_on, days=entry.days_in)}"
+        return f"{HOLDS} {sentence.format(since=entry.entered_on, days=words.days(entry.days_in))}"
     kind, facts = segment.segment.definition.kind, segment.facts
     if segment.decision == "earlier":
         sentence = words.earlier_fallback if kind == "fallback" else words.earlier
@@ -86,6 +87,9 @@ def counted_line(counted: Counted, words: Words) -> str:
     more = sum(events for _, events in counted.days) < counted.events
     latest = f" ({words.latest.format(n=len(counted.days))})" if more else ""
     note = f" [{counted.problem}]" if counted.problem else ""
+    if counted.periods is not None:
+        met, periods = counted.periods
+        number = f"{words.periods.format(n=met, of=periods)}, {number}"
     return f"{said}{words.colon}{number}{latest}{f' — {days}' if days else ''}{note}"
 
 
@@ -99,8 +103,20 @@ def membership_rows(memberships: tuple[Membership, ...], words: Words) -> list[t
 
 def card_title(card: CardPoints, words: Words) -> str:
     """Card, points and class, in one line."""
-    title = words.points.format(card=card.card, points=shown(card.points, words))
+    first = unicodedata.normalize("NFKD", card.card[:1].casefold())[:1]
+    of = words.of[first in {*"aeiou"}]
+    title = words.points.format(of=of, card=card.card, points=shown(card.points, words))
     return title if card.level is None else f"{title}, {words.level.format(level=card.level)}"
+
+
+def reason_in(reason: str | None, words: Words) -> str | None:
+    """The published reason of a change; what is always worded alike is told in the language."""
+    if reason is None:
+        return None
+    for written, said in words.reasons:
+        if reason == written or (written.endswith(" ") and reason.startswith(written)):
+            return said + reason.removeprefix(written)
+    return reason
 
 
 def shown(value: object, words: Words) -> str:

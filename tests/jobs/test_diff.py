@@ -43,7 +43,7 @@ def test_what_people_read(published: Path) -> None:
     assert lines[0] == "Segments from 2018-01-01 to 2018-02-01"
     assert lines[2].split() == ["gold", "primary", "60", "0", "57", "3", "3", "changed"]
     assert lines[3].split() == ["silver", "primary", "0", "55", "0", "0", "55"]
-    assert lines[4].split() == ["tag", "tag", "0", "55", "0", "0", "55"]
+    assert lines[4].split() == ["tag", "(tag)", "0", "55", "0", "0", "55"]
     assert lines[6] == "Users by segment of the group primary before (rows) and after (columns)"
     assert lines[7].split() == ["from", "/", "to", "gold", "silver", "(none)"]
     assert lines[8].split() == ["gold", "3", "55", "2"]

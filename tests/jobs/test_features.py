@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import Result
 
@@ -30,6 +31,34 @@ def test_list_all_prints_what_could_be(tamis: Tamis, folder: Path) -> None:
     assert published["purchase_gap_mean_days"] == "no"
     assert published["purchase_count_7d"] == "yes"
     assert "funnel_sent_count_7d" not in published
+
+
+def test_list_all_prints_what_else_rules_can_name(tamis: Tamis, folder: Path) -> None:
+    contacts = folder / "people.parquet"
+    pl.DataFrame({"user_id": [1], "region": ["north"]}).write_parquet(contacts)
+    asked = ("--set", f"contacts.path={contacts}", "--set", "contacts.user_id=user_id", *PURCHASES)
+    result = tamis("features", "list", "--all", *asked)
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["region", "String", "–", "contact", "attribute", "yes"] in lines
+    assert ["engagement_score", "Float64", "–", "score", "yes"] in lines
+    assert "region" not in columns(tamis("features", "list", *asked))
+    others = json.loads(tamis("features", "list", "--all", "--json", *asked).stdout)["others"]
+    assert {"name": "region", "type": "String", "kind": "contact attribute"} in others
+    described = tamis("features", "describe", "region", *asked).stdout
+    assert [line.split(maxsplit=1) for line in described.splitlines()] == [
+        ["column", "region"],
+        ["type", "String"],
+        ["kind", "contact attribute"],
+    ]
+    assert json.loads(tamis("features", "describe", "engagement_score", "--json", *asked).stdout)["kind"] == "score"
+
+
+def test_list_all_without_its_contacts_lists_the_features(tamis: Tamis, folder: Path) -> None:
+    asked = ("--set", f"contacts.path={folder / 'none.parquet'}", "--set", "contacts.user_id=user_id")
+    result = tamis("features", "list", "--all", *asked)
+    assert "purchase_count_7d" in columns(result)
+    assert "scores and contact attributes are not listed" in result.stderr
 
 
 def test_list_one_family(tamis: Tamis, folder: Path) -> None:

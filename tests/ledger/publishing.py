@@ -147,7 +147,7 @@ def staged(day: Day, work: Path) -> tuple[Scored, list[TableRecord]]:
             for number in range(day.buckets)
         ),
         definitions=(str(work / file.path),),
-        bundle=None,
+        spec=None,
     )
     return scored, [record for record in records if record.rows]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -8,12 +9,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.bundle import load_bundle
 from engine.config import Config
+from engine.errors import IntegrityError
 from engine.execution.local import LocalExecutor
 from engine.ledger.bucket import LEDGER
 from engine.ledger.diff import diff_dates
+from engine.ledger.previous import features_of
 from engine.pipeline import fit_run, score_run
-from engine.tables.layout import table_folder
+from engine.tables.layout import manifest_path, table_folder
+from engine.tables.manifest import read_manifest
 from tests.ledger.publishing import read, reasons
 from tests.samples import AS_OF, TOML, configuration, write_sample
 from tests.tables.samples import tree
@@ -60,6 +65,22 @@ def test_dates_that_come_late_give_the_same_ledger(made: tuple[Path, Path]) -> N
     assert ledger(late) == ledger(configuration(file))
     assert records[2].counts["ledger_corrected"] == [DATES[2].isoformat()]
     assert "ledger_corrected" not in records[1].counts
+
+
+def test_a_bundle_that_is_no_longer_there_takes_no_reason_away(made: tuple[Path, Path], tmp_path: Path) -> None:
+    file, fitted = made
+    [folder] = [path for path in (fitted / "_bundles").iterdir() if path.is_dir()]
+    bundle = shutil.copytree(folder, tmp_path / "elsewhere")
+    late = configuration(file, out=str(tmp_path / "out"))
+    for place in (0, 2, 1):
+        score_run(late, DATES[place], executor=LOCAL, bundle=bundle)
+    assert ledger(late) == ledger(configuration(file))
+    manifest = read_manifest(manifest_path(tmp_path / "out", DATES[2]))
+    assert features_of(manifest) == load_bundle(bundle).spec
+    damaged = replace(manifest, counts={"ledger": {"buckets": 1, "rekeyed": 0, "features": {"windows": "x"}}})
+    with pytest.raises(IntegrityError) as caught:
+        features_of(damaged)
+    assert caught.value.code == "ledger-manifest"
 
 
 def test_every_change_of_a_real_run_has_a_reason(made: tuple[Path, Path]) -> None:

@@ -182,3 +182,18 @@ def test_what_cannot_be_audited_is_refused(
     with pytest.raises(kind) as caught:
         audited(config, **keys)
     assert caught.value.code == code  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"event": "purchas"}, "--outcome: no row has the event type 'purchas' (did you mean 'purchase'?)"),
+        ({"where": "amont > 3"}, "--where: no column 'amont'"),
+        ({"as_of": date(2026, 3, 9), "horizon_days": 36}, "--outcome: the horizon of 36 days"),
+    ],
+)
+def test_problems_name_the_options_of_the_command(config: Config, keys: dict[str, Any], told: str) -> None:
+    with pytest.raises((ConfigError, DataError)) as caught:
+        audited(config, **keys)
+    assert told in caught.value.message
+    assert "target" not in caught.value.message

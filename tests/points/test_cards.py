@@ -140,6 +140,16 @@ def test_a_floor_lifts_those_without_any_points() -> None:
     assert ledger.rows() == [(1, "card", "(cap)", None, 5.0)]
 
 
+@pytest.mark.parametrize(
+    ("keys", "points"),
+    [({"cap": 1e300}, 50.0), ({"floor": -1e300}, 50.0), ({"floor": 1e300}, 1e15), ({"cap": 1e300, "floor": 60}, 60.0)],
+)
+def test_bounds_beyond_all_points_bind_nobody(keys: dict[str, float], points: float) -> None:
+    compiled = compiled_of(card(BUYS, **keys))
+    [found, _], _ = apply_cards(compiled, pl.DataFrame({"user_id": [1], "purchase_count_total": [1]}))
+    assert found.to_list() == pytest.approx([points])
+
+
 def test_no_users_and_no_cards_give_empty_tables() -> None:
     empty = pl.DataFrame({"user_id": [], "purchase_count_total": []}, schema_overrides={"user_id": pl.Int64})
     columns, ledger = apply_cards(compiled_of(card(BUYS)), empty)

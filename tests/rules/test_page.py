@@ -17,7 +17,6 @@ import pytest
 from engine.config import Config
 from engine.config_file import load_config
 from engine.config_segments import Guards
-from engine.features.configured import configured_types
 from engine.rules.problems import Problem
 from engine.rules.read import Scope, read_rule, read_value
 from engine.segments.definitions import definitions
@@ -71,9 +70,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("page")
     write_log(folder)
     file = ROOT / "configs" / "email.toml"
-    # The log has webinars, too, to which the configuration gives no role.
-    named = configured_types(load_config(file, overrides=settings(folder)).config).names
-    return load_config(file, overrides=[*settings(folder), ("events.types", [*named, "webinar"])]).config
+    return load_config(file, overrides=settings(folder)).config
 
 
 @pytest.fixture(scope="module")

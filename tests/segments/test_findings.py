@@ -32,6 +32,7 @@ def test_what_exists_can_be_accepted(entry: str) -> None:
         ("jump:vpi", "no segment 'vpi' (did you mean 'vip'?)"),
         ("campaign:vip", "no campaign 'vip'"),
         ("jump:noël", "no segment 'noël'"),
+        ("jump: ", "'jump: ': no name behind the colon"),
     ],
 )
 def test_what_does_not_exist_is_named(entry: str, told: str) -> None:

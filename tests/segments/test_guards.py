@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -70,6 +71,10 @@ EXPIRED = StaticList("x", date(2017, 1, 1), DAY, refuse_unknown=True)
 
 def last(**sizes: int) -> Before:
     return Before(LAST, sizes)
+
+
+def with_column(column: str, stats: SegmentStats) -> SegmentStats:
+    return replace(stats, histograms=tuple(replace(each, column=column) for each in stats.histograms))
 
 
 def composed(**bins: dict[str, int]) -> Before:
@@ -154,6 +159,14 @@ CASES: dict[str, tuple[str, Findings, str | None]] = {
             before=composed(vip={"FR": 500, "BE": 500}),
         ),
         "'vip': other users than in the run of 2017-11-01, PSI of country 0.88 (limit 0.25)",
+    ),
+    "older by the days between": (
+        "shift",
+        judged(
+            with_column("tenure_days", stats_of({"vip": 1000}, bins={"vip": {"[0, 30)": 100, "[30, 90)": 900}})),
+            before=Before(LAST, {}, {"vip": {"tenure_days": [("[0, 30)", 900), ("[30, 90)", 100)]}}),
+        ),
+        None,
     ),
     "nearly the same users": (
         "shift",

@@ -9,7 +9,15 @@ import pytest
 from engine.errors import ConfigError
 from engine.rollups.ranges import key_ranges
 from engine.segments.definition import Definition, StaticList
-from engine.segments.static_lists import bucket_lists, is_in_force, list_notes, read_lists, stage_lists, unknown_ids
+from engine.segments.static_lists import (
+    bucket_lists,
+    is_in_force,
+    linked_lists,
+    list_notes,
+    read_lists,
+    stage_lists,
+    unknown_ids,
+)
 
 
 def listed(name: str, path: Path, expires_on: date | None = None, *, refuse: bool = True) -> Definition:
@@ -81,8 +89,9 @@ def test_text_ids_are_not_numbers(tmp_path: Path) -> None:
 
 def test_a_linked_id_stands_for_its_user(tmp_path: Path) -> None:
     links = pl.DataFrame({"from_id": [8, 9], "to_id": [1, 2]})
-    read = read_lists([listed("VIP", written(tmp_path / "vip.txt", "9\n1\n8\n5"))], "Int64", links)
-    assert read["VIP"].to_list() == [1, 2, 5]
+    read = read_lists([listed("VIP", written(tmp_path / "vip.txt", "9\n1\n8\n5"))], "Int64")
+    assert linked_lists(read, links)["VIP"].to_list() == [1, 2, 5]
+    assert linked_lists(read, links.clear())["VIP"].to_list() == [1, 5, 8, 9]
 
 
 @pytest.mark.parametrize(

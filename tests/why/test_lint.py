@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import polars as pl
 import pytest
 
 from engine.config import Config, Segment
@@ -57,6 +58,7 @@ BIG = {"name": "big", "where": "purchase_count_30d > 3"}
         ([{"name": "x", "where": "region = 'sud' AND purchase_count_30d > 1"}], []),
         ([{"name": "x", "where": "region IS NOT NULL AND region <> 'sud' AND purchase_count_30d > 1"}], []),
         ([{"name": "x", "where": "NOT days_since_purchase < 9"}], [("note", "missing values", "x")]),
+        ([{**BIG, "where": "region LIKE 'n*' AND purchase_count_30d > 1"}], [("note", "pattern", "big")]),
         (
             [{**BIG, "name": "big spenders"}, {"name": "Big-spenders", "where": "purchase_count_7d > 1"}],
             [("warning", "names", "Big-spenders")],
@@ -112,6 +114,19 @@ def test_a_guard_that_is_off_is_not_told(sample: Sample) -> None:
     assert told(with_segments(sample.config, {"name": "x", "where": "region = 'sud'"}, guards=guards)) == []
 
 
+def test_a_circle_is_told_with_what_to_do(sample: Sample) -> None:
+    config = with_segments(
+        sample.config, {"name": "x", "where": "in_segment('y')"}, {"name": "y", "where": "in_segment('x')"}
+    )
+    [found] = lint(config)
+    assert "Take one of the questions out of its rule" in found.message
+
+
+def test_names_that_are_too_much_alike_are_told_with_what_is_required(sample: Sample) -> None:
+    [found] = lint(with_segments(sample.config, {**BIG, "name": "Ete"}, {**BIG, "name": "Été"}))
+    assert "spelt 'Ete'; names must differ by more than case and accents" in found.message
+
+
 def with_data(sample: Sample, config: Config) -> list[tuple[str, str | None, str]]:
     published = open_published(sample.out, AS_OF)
     scope = scope_of(published, spec_of(published, config))
@@ -137,8 +152,21 @@ def test_findings_with_data(sample: Sample) -> None:
         ("clause", "everybody"),
     ]
     messages = [entry[2] for entry in with_data(sample, config)]
+    published_without = "2026-03-01 was published without `event_count('purchase', 3) > 0`"
+    assert messages[0] == f"not looked at with data: {published_without}; try `tamis segments preview` with the rule"
     assert messages[2] == f"{users} users on 2026-03-01, at least 60 are expected"
     assert messages[5] == "`tenure_days >= 0` holds for all 80 users"
+
+
+def test_a_segment_that_others_leave_empty_and_texts_that_nobody_has(sample: Sample) -> None:
+    text = "region = 'sud' AND region IN ('sud', 'Nord-Ete')"
+    south = Segment.model_validate({"name": "south", "where": text, "tag": True})
+    config = sample.config.model_copy(update={"segments": (*sample.config.segments, south)})
+    told = {(check, segment): message for check, segment, message in with_data(sample, config)}
+    assert told["text", "south"] == "no user has 'Nord-Ete' in region (did you mean 'nord-été'?)"
+    taken = sample.table("features").filter(pl.col("region") == "nord-été", pl.col("purchase_amount_30d") > 60).height
+    assert taken > 0
+    assert told["empty", "Été"].endswith(f"its rule holds for {taken}, all taken by segments tried before it")
 
 
 def test_segments_with_the_same_users(sample: Sample) -> None:

@@ -97,6 +97,39 @@ def test_segments_and_days_in_them_are_those_of_the_ledger(sample: Sample) -> No
     assert previewed(sample, "in_segment('buyers', 14)").users == kept < members.height
 
 
+def test_what_a_group_leaves_of_a_rule_is_told(sample: Sample) -> None:
+    found = previewed(sample, "purchase_count_30d > 0")
+    inside = users_of(sample, pl.col("purchase_count_30d") > 0)
+    members = sample.table("memberships").filter(pl.col("group") == "primary", pl.col("user_id").is_in(inside))
+    sizes = dict(members["segment"].value_counts().iter_rows())
+    left = sizes.pop("others", 0)
+    assert dict(found.taken) == sizes
+    assert [name for name, _ in found.taken] == [name for name in ("buyers", "Été", "openers") if name in sizes]
+    assert found.at_the_end == left == len(inside) - sum(sizes.values())
+    assert found.to_dict()["primary_users"] == left
+
+
+@pytest.mark.parametrize(
+    ("rule", "notes"),
+    [
+        ("region = 'nord-ete'", ("no user has 'nord-ete' in region (did you mean 'nord-été'?)",)),
+        ("region IN ('sud', 'Sud', 'x')", ("no user has 'Sud' in region (did you mean 'sud'?)", "no user has 'x' in region")),
+        ("'sud' = region AND NOT region <> 'sud'", ()),
+        ("points_activity_class = 'hihg'", ("no user has 'hihg' in points_activity_class (did you mean 'high'?)",)),
+        ("event_count('purchase', 17) = 0 AND LOWER(region) = 'x'", ()),
+        ("region LIKE 'nord*'", ("LIKE 'nord*' looks for a star: any text is %, one character is _",)),
+        ("region LIKE 'nord%' OR region ILIKE '%*%'", ()),
+    ],
+)
+def test_likely_slips_are_told(sample: Sample, rule: str, notes: tuple[str, ...]) -> None:
+    assert previewed(sample, rule).notes == notes
+
+
+def test_a_column_of_many_texts_is_not_looked_at(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.why.texts.MOST_VALUES", 1)
+    assert previewed(sample, "region = 'nowhere'").notes == ()
+
+
 def test_a_rule_for_nobody(sample: Sample) -> None:
     found = previewed(sample, "purchase_count_30d > 1000")
     assert (found.users, found.share) == (0, 0.0)
