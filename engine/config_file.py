@@ -167,7 +167,7 @@ def _hint_of(text: str, error: tomllib.TOMLDecodeError) -> str:
     if re.match(r"\s*(where|value|population)\s*=", line):
         return (
             "A rule stands in double quotes, text and types of events within it in single quotes: "
-            "where = \"region = 'Bretagne'\". A rule of several lines stands between \"\"\" and \"\"\"."
+            'where = "region = \'Bretagne\'". A rule of several lines stands between """ and """.'
         )
     return 'Text needs quotes (name = "value"), and each key stands once per table.'
 

@@ -309,3 +309,19 @@ def test_one_condition_has_one_name(write: Write) -> None:
     error = failure(write(MINIMAL + entries))
     assert "'a' and 'c' are the same events under two names" in error.message
     assert "'b'" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('where = "region = "sud""', "single quotes"),
+        ("where = 'region = 'sud''", "single quotes"),
+        ('where = "age > 3', "A rule of several lines"),
+        ('name = "a"b"', "Text needs quotes"),
+        ("name = b", "Text needs quotes"),
+    ],
+)
+def test_a_line_that_is_no_toml_is_told_how_it_is_written(write: Write, line: str, hint: str) -> None:
+    error = failure(write(f"{MINIMAL}[[segments]]\n{line}\n"))
+    assert error.code == "config-not-toml"
+    assert hint in error.hint

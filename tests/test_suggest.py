@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.suggest import did_you_mean, nearest
+from engine.suggest import did_you_mean, nearest, some_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,9 @@ def test_a_name_that_exists_comes_first_whatever_the_order(others: list[str], na
     found = nearest(name, [*others, name])
     assert found == nearest(name, [name, *reversed(others)])
     assert not found or set(found) <= {*others, name}
+
+
+def test_more_names_than_are_shown_are_counted() -> None:
+    assert some_of("ab", 2, command="tamis segments list") == "a, b"
+    assert some_of("abc", 2) == "a, b and 1 more"
+    assert some_of("abc", 2, command="tamis segments list") == "a, b and 1 more: `tamis segments list` shows them"

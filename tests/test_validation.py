@@ -20,6 +20,7 @@ from engine.tables.layout import partition_folder, table_folder
 from engine.tables.lock import writer_lock
 from engine.tables.manifest import Manifest, dtypes_of, table_record
 from engine.tables.publish import publish
+from engine.tables.published_types import published_schema
 from engine.tables.workspace import workspace
 from engine.validation import Validation, validate_run
 from engine.validation_groups import groups_file
@@ -63,7 +64,7 @@ def publish_scores(
             durable_parquet(frame.gather_every(3, start).sort("user_id"), folder, f"part-{start}", root=work)
             for start in range(3)
         ]
-        tables = [table_record("scores", as_of, dtypes_of(frame.schema), files)]
+        tables = [table_record("scores", as_of, dtypes_of(published_schema(frame.schema)), files)]
         if segments:
             users = frame.select("user_id", name=pl.Series(segments)).partition_by("name", as_dict=True)
             root = table_folder(work, "segments", as_of)

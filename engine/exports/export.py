@@ -111,7 +111,9 @@ def _units(published: Published, request: Request) -> tuple[Unit, ...]:
         raise ConfigError(
             "\n".join(unknown) or "expected segments to export, got none",
             code="segment-unknown",
-            hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "The date was scored without segments.",
+            hint=f"Segments: {some_of(names, command='tamis segments list')}."
+            if names
+            else "The date was scored without segments.",
         )
     kinds: tuple[Kind, ...] = ("members", "entries", "exits") if request.changes else ("members",)
     units = tuple(Unit(name, kind) for name in wanted for kind in kinds)

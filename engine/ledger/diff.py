@@ -145,7 +145,9 @@ def _check_names(defined: pl.DataFrame, segment: str | None, group: str | None) 
         raise ConfigError(
             f"no segment {segment!r} on either date{did_you_mean(segment, names)}",
             code="segment-unknown",
-            hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "The dates were scored without segments.",
+            hint=f"Segments: {some_of(names, command='tamis segments list')}."
+            if names
+            else "The dates were scored without segments.",
         )
     if group is not None and group not in groups:
         raise ConfigError(

@@ -49,7 +49,8 @@ def compile_populations(targets: Sequence[Target], schema: Mapping[str, pl.DataT
         raise ConfigError(
             "populations of targets that cannot be told\n" + "\n".join(problems),
             code="target-population",
-            hint=f"A population is a condition over one user's features and attributes: {some_of(sorted(schema), command='tamis features list')}.",
+            hint="A population is a condition over one user's features and attributes: "
+            f"{some_of(sorted(schema), command='tamis features list')}.",
         )
     texts = {target.name: target.population for target in targets if target.population is not None}
     return compile_conditions(texts, Scope(schema))[0]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 _MAX_DAYS: Final = 100_000
+_MAX_CHARACTERS: Final = 2**31 - 1
+"""Of a text that Polars can hold."""
 
 
 def _nfc(text: pl.Expr) -> pl.Expr:
@@ -81,7 +83,7 @@ def part(node: exp.Expr, text: Typed, length: Typed, reader: Reader) -> Typed:
         return unknown(node, reader)
     if length.number is None or length.number < 0 or length.number != int(length.number):
         return reader.problem(node, f"{name.upper()}() takes a whole number of characters as its second value")
-    count = int(length.number)
+    count = min(int(length.number), _MAX_CHARACTERS)
     cut = text.expr.str.head(count) if name == "Left" else text.expr.str.tail(count)
     return Typed("text", cut, reader.text(node))
 

@@ -64,7 +64,11 @@ def _member(node: exp.Expr, name: str, reader: Reader) -> pl.Expr:
         return pl.lit(value=False)
     if name not in known:
         near = did_you_mean(name, known)
-        rest = "`tamis segments list` shows all" if near else f"there are {some_of(sorted(known), command='tamis segments list') or 'none'}"
+        rest = (
+            "`tamis segments list` shows all"
+            if near
+            else f"there are {some_of(sorted(known), command='tamis segments list') or 'none'}"
+        )
         message = f"no segment {name!r}{near}; {rest}"
         reader.problem(node, message)
         return pl.lit(value=False)

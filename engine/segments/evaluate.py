@@ -36,6 +36,7 @@ class Evaluated(NamedTuple):
             whether the user is a member.
         clauses: Segment, text of a clause of its rule, and users for whom the clause holds, in the order of the rules.
         listed: By segment with a list, the users whose id is in it, whether or not it is in force.
+        matched: By segment of a group with a rule, the users for whom it holds, also those whom others take before.
     """
 
     users: pl.DataFrame
@@ -43,6 +44,7 @@ class Evaluated(NamedTuple):
     holds: pl.DataFrame
     clauses: tuple[tuple[str, str, int], ...]
     listed: dict[str, int]
+    matched: dict[str, int]
 
 
 def evaluate(
@@ -106,6 +108,11 @@ def evaluate(
             for clause, position in zip(rule.clauses, plan.used[name], strict=True)
         ),
         listed={name: int(on_it.sum()) for name, on_it in listed.items()},
+        matched={
+            definition.name: int(raw[definition.name].sum())
+            for definition in plan.definitions
+            if definition.group is not None and definition.name in plan.rules
+        },
     )
 
 

@@ -50,7 +50,7 @@ def judge(
     sizes = dict(zip(stats.segments, stats.sizes, strict=True))
     awake = [one for one in definitions if one.list is None or is_in_force(one.list, as_of)]
     found = [
-        *_empty_or_small(sizes, awake, config.guards.min_users),
+        *_empty_or_small(sizes, dict(stats.matched), awake, config.guards.min_users),
         *_clauses(stats, definitions),
         *(() if before is None else _jumps(sizes, before, awake, config)),
         *(() if before is None else _shifts(stats, before, awake, config)),
@@ -81,12 +81,16 @@ def config_findings(
     )
 
 
-def _empty_or_small(sizes: Mapping[str, int], definitions: Sequence[Definition], fewest: int) -> Iterator[Finding]:
+def _empty_or_small(
+    sizes: Mapping[str, int], matched: Mapping[str, int], definitions: Sequence[Definition], fewest: int
+) -> Iterator[Finding]:
     # Stages of a lifecycle and what users fall back to may well be empty.
     own = [definition.name for definition in definitions if definition.kind not in {"fallback", "lifecycle"}]
     for name in own:
         if not sizes[name]:
-            yield Finding("empty", (name,), f"nobody is in {name!r}")
+            held = matched.get(name, 0)
+            of_whom = f": its rule holds for {held}, all taken by segments tried before it" if held else ""
+            yield Finding("empty", (name,), f"nobody is in {name!r}{of_whom}")
     for name in own:
         if 0 < sizes[name] < fewest:
             yield Finding("small", (name,), f"{name!r}: {_users(sizes[name])}, at least {fewest} are expected")

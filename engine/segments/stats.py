@@ -5,7 +5,7 @@ Counts are of whole numbers alone, so the sum over buckets does not depend on ho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +51,7 @@ class SegmentStats:
             `MOST_PAIRED` segments.
         clauses: Segment, clause, and users for whom it holds.
         histograms: In the order in which the columns are told.
+        matched: Segment of a group, and users for whom its rule holds, also those whom others take before.
     """
 
     users: int
@@ -60,6 +61,7 @@ class SegmentStats:
     shared: tuple[tuple[int, ...], ...] | None
     clauses: tuple[tuple[str, str, int], ...]
     histograms: tuple[Histogram, ...]
+    matched: tuple[tuple[str, int], ...] = ()
 
 
 def segment_stats(
@@ -71,6 +73,7 @@ def segment_stats(
     window: int,
     attributes: Collection[str] = (),
     cards: Collection[str] = (),
+    matched: Mapping[str, int] | None = None,
 ) -> SegmentStats:
     """The counts of one bucket.
 
@@ -82,6 +85,7 @@ def segment_stats(
         window: Window of the key figures in days.
         attributes: Contact attributes.
         cards: Names of the point cards.
+        matched: By segment of a group, users for whom its rule holds; not known when None.
     """
     everyone = np.ones(users.height, dtype=np.bool_)
     sets = packed((everyone, *(holds[name].to_numpy() for name in holds.columns)), users.height)
@@ -94,6 +98,7 @@ def segment_stats(
         shared=None if holds.width > MOST_PAIRED else _shared(sets[1:]),
         clauses=tuple(clauses),
         histograms=tuple(_histogram(sets, column) for column in binned(users, attributes, cards)),
+        matched=tuple((matched or {}).items()),
     )
 
 
@@ -101,7 +106,7 @@ def add(left: SegmentStats, right: SegmentStats) -> SegmentStats:
     """The counts of the users of both, who are different ones.
 
     Raises:
-        ValueError: They are of other segments, figures, clauses or columns.
+        ValueError: They are of other segments, figures, clauses, columns or rules.
     """
     shapes = [
         (
@@ -109,11 +114,15 @@ def add(left: SegmentStats, right: SegmentStats) -> SegmentStats:
             [name for name, _ in some.sums],
             [clause[:2] for clause in some.clauses],
             [histogram.column for histogram in some.histograms],
+            [name for name, _ in some.matched],
         )
         for some in (left, right)
     ]
     if shapes[0] != shapes[1]:
-        message = f"expected counts of the same segments, figures, clauses and columns, got {shapes[0]} and {shapes[1]}"
+        message = (
+            "expected counts of the same segments, figures, clauses, columns and rules, "
+            f"got {shapes[0]} and {shapes[1]}"
+        )
         raise ValueError(message)
     return SegmentStats(
         users=left.users + right.users,
@@ -127,6 +136,7 @@ def add(left: SegmentStats, right: SegmentStats) -> SegmentStats:
             (segment, text, a + b) for (segment, text, a), (_, _, b) in zip(left.clauses, right.clauses, strict=True)
         ),
         histograms=tuple(_together(a, b) for a, b in zip(left.histograms, right.histograms, strict=True)),
+        matched=tuple((name, a + b) for (name, a), (_, b) in zip(left.matched, right.matched, strict=True)),
     )
 
 

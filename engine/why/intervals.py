@@ -44,7 +44,9 @@ def intervals(config: Config, as_of: date | None, segment: str | None, user: str
         raise ConfigError(
             f"no segment {segment!r} in what is published up to {published.as_of}{did_you_mean(segment, names)}",
             code="segment-unknown",
-            hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "Nothing was published with segments.",
+            hint=f"Segments: {some_of(names, command='tamis segments list')}."
+            if names
+            else "Nothing was published with segments.",
         )
     if user is not None:
         days = [day for day in published_dates(published.out) if day <= published.as_of]

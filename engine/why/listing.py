@@ -128,7 +128,9 @@ def segment_shown(config: Config, name: str, as_of: date | None, language: Langu
         raise ConfigError(
             f"no segment {name!r}{did_you_mean(name, names)}",
             code="segment-unknown",
-            hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "The configuration has no segments.",
+            hint=f"Segments: {some_of(names, command='tamis segments list')}."
+            if names
+            else "The configuration has no segments.",
         )
     changes = None if published is None else _changes(published, name)
     return Shown(

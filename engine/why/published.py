@@ -148,7 +148,9 @@ class Published:
             raise ConfigError(
                 f"no segment {name!r} on {self.as_of}{did_you_mean(name, names)}",
                 code="segment-unknown",
-                hint=f"Segments: {some_of(names, command='tamis segments list')}." if names else "The date was scored without segments.",
+                hint=f"Segments: {some_of(names, command='tamis segments list')}."
+                if names
+                else "The date was scored without segments.",
             )
         return found
 

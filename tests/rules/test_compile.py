@@ -61,6 +61,7 @@ from tests.rules.schema import AS_OF, COLUMNS, SCOPE, held, messages, read
         ("UPPER(TRIM(region)) = 'X'", {"region": " x\t"}, True),
         ("LENGTH(region) = 2", {"region": "éà"}, True),
         ("LEFT(region, 1) = 'é' AND RIGHT(region, 2) = 'té'", {"region": "été"}, True),
+        ("LEFT(region, 1e300) = 'été' AND RIGHT(region, 9223372036854775807) = 'été'", {"region": "été"}, True),
         ("STARTS_WITH(region, 'ét')", {"region": "été"}, True),
         ("NOT ENDS_WITH(region, 'x')", {}, True),
         ("region || '!' = 'x!'", {"region": "x"}, True),

@@ -294,7 +294,7 @@ def test_rules_equal_a_plain_python_evaluator(part: Part, rows: list[Row]) -> No
 def test_a_constant_may_stand_before_what_is_the_same_for_all_rows(text: str, holds: list[bool]) -> None:
     rule = compiled(text)
     assert rule is not None
-    frame = pl.DataFrame({**dict.fromkeys(SCHEMA, [None, None]), "b": [1, 2]}, SCHEMA)
+    frame = pl.DataFrame({name: [1, 2] if name == "b" else [None, None] for name in SCHEMA}, SCHEMA)
     assert frame.with_columns(rule.expr().alias("holds"))["holds"].to_list() == holds
     assert frame.select("a", rule.expr().alias("holds"))["holds"].to_list() == holds
 

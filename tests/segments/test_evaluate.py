@@ -58,6 +58,7 @@ def test_the_first_of_the_group_wins_and_every_tag_counts() -> None:
     )
     assert result.users.columns == [*SCHEMA, "segment"]
     assert result.users["segment"].to_list() == ["Très / engagé é", "high", "others", "others"]
+    assert result.matched == {"Très / engagé é": 1, "high": 2, "nobody": 0}
     assert result.members.rows() == [
         (0, "Très / engagé é", "primary"),
         (0, "all", None),

@@ -85,6 +85,11 @@ CASES: dict[str, tuple[str, Findings, str | None]] = {
     "empty": ("empty", judged(stats_of({"vip": 0})), "nobody is in 'vip'"),
     "empty, one user": ("empty", judged(stats_of({"vip": 1})), None),
     "empty fallback": ("empty", judged(stats_of({"vip": 0}), (tag("vip", kind="fallback"),)), None),
+    "empty, all taken": (
+        "empty",
+        judged(replace(stats_of({"vip": 0}), matched=(("vip", 14),)), (tag("vip", group="primary"),)),
+        "nobody is in 'vip': its rule holds for 14, all taken by segments tried before it",
+    ),
     "empty list": (
         "empty",
         judged(stats_of({"vip": 0}), (tag("vip", kind="list", list=FROZEN),)),

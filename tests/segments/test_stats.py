@@ -147,6 +147,13 @@ def test_it_survives_a_process_border() -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats  # noqa: S301
 
 
+def test_users_of_rules_add_up() -> None:
+    parts = [counted(users_of(3), holds_of(3, {"a": 1.0}), matched={"a": number}) for number in (2, 5)]
+    assert add(*parts).matched == (("a", 7),)
+    with pytest.raises(ValueError, match="rules"):
+        add(parts[0], counted(users_of(3), holds_of(3, {"a": 1.0})))
+
+
 def test_other_segments_are_not_added() -> None:
     users = users_of(5)
     with pytest.raises(ValueError, match="the same segments"):

@@ -34,6 +34,7 @@ column = "company"
 
 [[segments]]
 name = "lively accounts"
+tag = true
 where = "account_active_users_30d >= 8"
 
 [execution]

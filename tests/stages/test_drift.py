@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from datetime import date
-from pathlib import Path
-
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from engine.propensity.drift import Reference, count, fit_reference
-from engine.propensity.psi import PSI_SCHEMA, psi_table
-from engine.stages.drift import compare, stage_drift
-
-AS_OF = date(2026, 3, 1)
+from engine.propensity.psi import psi_table
+from engine.stages.drift import compare
 
 
 @pytest.fixture
@@ -35,18 +30,3 @@ def test_the_buckets_of_a_run_are_one_population(users: pl.DataFrame, reference:
 def test_a_bundle_without_reference_has_nothing_to_compare(users: pl.DataFrame, reference: Reference) -> None:
     assert compare(None, [None, None]) is None
     assert compare(reference, []) is None
-
-
-def test_the_table_is_one_file_below_its_folder(users: pl.DataFrame, reference: Reference, tmp_path: Path) -> None:
-    table = compare(reference, [count(users, reference)])
-    [file] = stage_drift(table, tmp_path, AS_OF, "m")
-    assert file.path.startswith("drift/as_of=2026-03-01/part-00000-m-")
-    found = pl.read_parquet(tmp_path / file.path, hive_partitioning=False)
-    assert found.schema == PSI_SCHEMA
-    assert file.rows == found.height == 2
-
-
-def test_nothing_to_tell_is_no_file(tmp_path: Path) -> None:
-    assert stage_drift(None, tmp_path, AS_OF, "m") == ()
-    assert stage_drift(pl.DataFrame(schema=PSI_SCHEMA), tmp_path, AS_OF, "m") == ()
-    assert list(tmp_path.iterdir()) == []

@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.config import Config, Segment
+from engine.config import Config
 from engine.features.windows import day_number
 from engine.propensity.alarms import feature_alarms
 from engine.propensity.psi import PSI_SCHEMA
 from engine.stages.notices import (
     drift_warnings,
-    empty_segments,
     fit_warnings,
     missing_types,
     score_warnings,
@@ -70,14 +69,14 @@ def test_a_score_run_repeats_leaks_and_no_other_alarm() -> None:
     assert leaks
     spec = model_spec(alarms=("all 9 rows get the score 0.1", *leaks))
     bundle: Any = SimpleNamespace(models=[SimpleNamespace(spec=spec)], as_of=FIT)
-    prepared: Any = SimpleNamespace(ingested=SimpleNamespace(last_day=None), damaged=())
-    found = score_warnings(config(), FIT, bundle, {"segments": {}}, prepared)
+    prepared: Any = SimpleNamespace(ingested=SimpleNamespace(last_day=None, quarantined=()), damaged=())
+    found = score_warnings(config(), FIT, bundle, {}, prepared)
     assert found == [f"model 'click': {leaks[0]}"]
     moved = drift_table(("age", "numeric", 0.3, 0.1, 0.0, 0.0, None))
-    with_drift = score_warnings(config(), FIT, bundle, {"segments": {}}, prepared, moved)
+    with_drift = score_warnings(config(), FIT, bundle, {}, prepared, moved)
     assert with_drift[1:] == ["since the fit of 2026-01-31 features are distributed otherwise (PSI): age 0.30"]
     calm = config(drift={"warn_at": 0.31})
-    assert score_warnings(calm, FIT, bundle, {"segments": {}}, prepared, moved) == found
+    assert score_warnings(calm, FIT, bundle, {}, prepared, moved) == found
 
 
 FIT = date(2026, 1, 31)
@@ -122,17 +121,6 @@ def test_the_worst_five_are_named() -> None:
     psi, nulls = drift_warnings(drift_table(*rows), 0.25, FIT)
     assert psi.endswith("f7 3.50, f6 3.00, f5 2.50, f4 2.00, f3 1.50 and 2 more")
     assert nulls.endswith("f3 0 % → 30 % and 2 more")
-
-
-def test_a_segment_that_nobody_is_in() -> None:
-    segments = (Segment(name="full", where="a > 1"), Segment(name="empty", where="a > 2"))
-    lines = empty_segments(config(segments=segments), {"full": 3, "empty": 0})
-    assert lines == ["nobody is in segment 'empty': a > 2"]
-
-
-def test_a_segment_name_is_compared_in_nfc() -> None:
-    decomposed = "I\u0302le"
-    assert empty_segments(config(segments=(Segment(name=decomposed, where="a > 1"),)), {"\u00cele": 3}) == []
 
 
 def test_event_types_that_the_log_has_no_more() -> None:

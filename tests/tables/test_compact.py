@@ -33,7 +33,11 @@ def bucket(number: int, rows: int, *, ids: str = "int") -> pl.DataFrame:
             "segment": draw.choices(NAMES, k=rows),
             "score": [draw.random() for _ in range(rows)],
         },
-        schema_overrides={"user_id": pl.Int64 if ids == "int" else pl.String, "segment": pl.String},
+        schema_overrides={
+            "user_id": pl.Int64 if ids == "int" else pl.String,
+            "segment": pl.String,
+            "score": pl.Float64,
+        },
     ).sort("user_id")
 
 

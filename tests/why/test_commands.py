@@ -57,6 +57,17 @@ def test_why_answers_as_json_and_in_french(tamis: Tamis) -> None:
     assert "Derniers changements" in french
 
 
+def test_why_answers_for_the_latest_date(tamis: Tamis) -> None:
+    assert tamis("why", "5", "buyers").stdout == tamis("why", "5", "buyers", "--as-of", DAY).stdout
+
+
+def test_reasons_are_told_in_the_language(tamis: Tamis) -> None:
+    assert "first run" in tamis("why", "5").stdout
+    french = tamis("why", "5", "--language", "fr").stdout
+    assert "première exécution" in french
+    assert "first run" not in french
+
+
 def test_why_fails_with_a_hint(tamis: Tamis) -> None:
     result = tamis("why", "999", "--as-of", DAY)
     assert result.exit_code == 2
@@ -99,6 +110,18 @@ def test_segments_are_listed_and_shown(tamis: Tamis, tmp_path: Path) -> None:
     assert len(json.loads(tamis("segments", "list", "--json").stdout)["segments"]) == 9
     shown = tamis("segments", "show", "buyers")
     assert "used by         asleep_buyers" in shown.stdout
+    holds = [line for line in shown.stdout.splitlines() if line.startswith("rule holds for")]
+    assert holds == [
+        f"rule holds for  {json.loads(tamis('segments', 'show', 'buyers', '--json').stdout)['line']['users']} users"
+    ]
+    reach = json.loads(tamis("segments", "show", "openers", "--json").stdout)["reach"]
+    taken = ", ".join(f"{name} {users}" for name, users in reach["taken"])
+    number = sum(users for _, users in reach["taken"])
+    assert (
+        f"rule holds for  {reach['users']} users; segments tried before it take {number} of them: {taken}"
+        in tamis("segments", "show", "openers").stdout
+    )
+    assert json.loads(tamis("segments", "show", "asleep", "--json").stdout)["reach"] is None
     assert json.loads(tamis("segments", "show", "buyers", "--json").stdout)["depends_on"] == []
     assert tamis("segments", "show", "bayers").exit_code == 2
 
@@ -129,7 +152,14 @@ def test_a_rule_is_previewed(tamis: Tamis, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     users = json.loads(tamis("segments", "preview", rule, "--json").stdout)["users"]
     assert result.stdout.startswith(f"'x' has {users} of 80 users ({users / 80:.1%}) on 2026-03-01\n")
-    assert pl.read_parquet(tmp_path / "o.parquet").height == 9
+    assert f"\n  as a tag: {users} users\n  at the end of the group primary: " in result.stdout
+    overlaps = pl.read_parquet(tmp_path / "o.parquet")
+    assert overlaps.height == 9
+    apart = overlaps.filter(pl.col("both") == 0)["segment"]
+    assert f"no user in common with {len(apart)} other segments" in result.stdout
+    assert not [line for line in result.stdout.splitlines() if line.split(" ")[0] in set(apart)]
+    slip = tamis("segments", "preview", "region = 'Nord-Ete'").stdout
+    assert slip.splitlines()[1] == "  note: no user has 'Nord-Ete' in region (did you mean 'nord-été'?)"
     assert tamis("segments", "preview", rule, "--by", "regio").exit_code == 2
     assert "no column 'regio'" in tamis("segments", "preview", "regio = 'sud'").stderr
 
@@ -139,6 +169,8 @@ def test_a_segment_is_frozen(tamis: Tamis, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[:2] == ["[[segments]]", 'name = "buyers 2026-03-01"']
     assert tamis("segments", "freeze", "buyers", "--as-of", DAY, "--to", str(tmp_path / "buyers.csv")).exit_code == 2
+    latest = tamis("segments", "freeze", "buyers", "--to", str(tmp_path / "latest.csv"))
+    assert latest.stdout.replace("latest.csv", "buyers.csv") == result.stdout
 
 
 def test_a_history_is_printed(tamis: Tamis, tmp_path: Path) -> None:

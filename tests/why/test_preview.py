@@ -113,7 +113,10 @@ def test_what_a_group_leaves_of_a_rule_is_told(sample: Sample) -> None:
     ("rule", "notes"),
     [
         ("region = 'nord-ete'", ("no user has 'nord-ete' in region (did you mean 'nord-été'?)",)),
-        ("region IN ('sud', 'Sud', 'x')", ("no user has 'Sud' in region (did you mean 'sud'?)", "no user has 'x' in region")),
+        (
+            "region IN ('sud', 'Sud', 'x')",
+            ("no user has 'Sud' in region (did you mean 'sud'?)", "no user has 'x' in region"),
+        ),
         ("'sud' = region AND NOT region <> 'sud'", ()),
         ("points_activity_class = 'hihg'", ("no user has 'hihg' in points_activity_class (did you mean 'high'?)",)),
         ("event_count('purchase', 17) = 0 AND LOWER(region) = 'x'", ()),
