@@ -170,7 +170,8 @@ class Config(Section):
                 other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
                 if names.count(name) > 1 or other != name:
                     problems.append(
-                        f"{label}: two entries named {name!r}" + (f" and {other!r}" if other != name else "")
+                        f"{label}: two entries named {name!r}"
+                        + (f" and {other!r}: they must differ by more than case" if other != name else "")
                     )
         if problems:
             raise ValueError("; ".join(sorted(set(problems))))

@@ -210,7 +210,8 @@ class Guards(Section):
     jump_users: int = Field(100, ge=1)
     """Users below which a segment may change as it likes."""
     shift: Action = "warn"
-    """A segment whose users are of another kind than in the last run (population stability index)."""
+    """A segment whose users are of another kind than in the last run (population stability index); `tenure_days` plays
+    no part, as it grows every day."""
     max_shift: float = Field(0.25, gt=0)
     """The index from which it is told."""
     unassigned: Action = "warn"

@@ -106,7 +106,8 @@ def _as_written() -> Iterator[None]:
         message = _told(error.message)
         if message == error.message:
             raise
-        raise type(error)(message, code=error.code, hint=error.hint) from error
+        hint = error.hint.removeprefix("Use the configuration that scored the date. ")
+        raise type(error)(message, code=error.code, hint=hint) from error
 
 
 def _told(text: str) -> str:
