@@ -196,6 +196,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
             spec=spec,
             window=applied.window,
             attributes=attributes,
+            matched=evaluated.matched,
             cards=tuple(card.name for card in applied.cards),
         ),
         listed=evaluated.listed,
