@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data in {folder}: set {REFERENCE_DATA} to the folder of cdnow_master.parquet")
     return folder
+
+
+@pytest.fixture(scope="module")
+def footers_here() -> Iterator[None]:
+    """Footers are read in the process of the test: for files that are good, and many runs.
+
+    The child process that reads them otherwise takes a fifth of a second to start, several times per run; that it
+    stands between a run and a malformed file is shown by tests/events/test_probe.py and tests/test_bad_input.py.
+    """
+    from engine.events import probe
+
+    def answers(files: Sequence[Path]) -> Iterator[str]:
+        return (json.dumps(probe._probe(file.absolute())) for file in files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_child_lines", answers)
+        yield
 
 
 @pytest.fixture(scope="session")

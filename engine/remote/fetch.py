@@ -129,12 +129,16 @@ def naming_addresses(urls: Mapping[str, str]) -> Iterator[None]:
         raise type(error)(message, code=error.code, hint=error.hint) from error
 
 
+def leavings(cache: Path) -> list[Path]:
+    """The folders that `clear` removes: the kept files, and what readers left that were killed."""
+    kept = cache / "files"
+    return [*([kept] if kept.is_dir() else []), *filter(_is_abandoned, disk.list_folder(cache / "use"))]
+
+
 def clear(cache: Path) -> None:
     """Remove the kept files, and what readers left that were killed; readers at work are not disturbed."""
-    shutil.rmtree(cache / "files", ignore_errors=True)
-    for own in disk.list_folder(cache / "use"):
-        if _is_abandoned(own):
-            shutil.rmtree(own, ignore_errors=True)
+    for folder in leavings(cache):
+        shutil.rmtree(folder, ignore_errors=True)
     # Each only when it is empty: with the output root goes one that was made for the cache alone.
     for folder in (cache / "use", cache, cache.parent):
         try:

@@ -7,6 +7,7 @@ the output root. Files that Tamis does not know are never touched.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.bundle import is_bundle_id
 from engine.bundle_pointer import Act, read_acts, state_of, write_acts
 from engine.errors import IntegrityError, TamisError
 from engine.ledger.cascade import pending_correction
+from engine.remote.fetch import cache_folder, clear, leavings
 from engine.rollups.index import INDEX_NAME, read_index
 from engine.rollups.update import store_folder, sweep
 from engine.stages.verifying import published_folders
@@ -27,7 +29,7 @@ from engine.tables.publish import INTENT
 from engine.tables.workspace import workspace
 from engine.why.published import published_dates
 
-Kind = Literal["date", "orphan", "bundle", "work", "rollup"]
+Kind = Literal["date", "orphan", "bundle", "work", "rollup", "fetched"]
 _RUN: Final = "gc"
 
 
@@ -37,7 +39,8 @@ class Item:
 
     Attributes:
         kind: `date`: a published date; `orphan`: a table's folder or file that no manifest names; `bundle`; `work`: the
-            folder of a run that was killed; `rollup`: files of the store that its index does not name.
+            folder of a run that was killed; `rollup`: files of the store that its index does not name; `fetched`:
+            copies of files of object stores, left by a run that was killed.
         name: The date, or the path relative to the output root.
         files, bytes: How much it is.
     """
@@ -102,6 +105,7 @@ def plan_collection(out: Path, *, keep_days: int | None = None, keep_dates: int 
         if path.is_dir() and not (path / INTENT).exists() and path.name != _RUN
     ]
     items += _rollups(out, notes)
+    items += _fetched(out)
     return Collected(tuple(items), tuple(kept), tuple(notes))
 
 
@@ -127,6 +131,7 @@ def collect(out: Path, *, keep_days: int | None = None, keep_dates: int | None =
         _remove_bundles(out, [item.name for item in plan.items if item.kind == "bundle"], work)
         if any(item.kind == "rollup" for item in plan.items):
             sweep(store_folder(out))
+        clear(cache_folder(out))
     items = tuple(item for item in plan.items if item.kind != "work")
     return Collected((*items, *swept), plan.kept, plan.notes)
 
@@ -243,3 +248,16 @@ def _rollups(out: Path, notes: list[str]) -> list[Item]:
         return []
     sizes = [size for name, size in disk.list_files(store).items() if name not in named]
     return [Item("rollup", _relative(store, out), len(sizes), sum(sizes))] if sizes else []
+
+
+def _fetched(out: Path) -> list[Item]:
+    cache = cache_folder(out)
+    sizes: dict[int, int] = {}
+    for folder in leavings(cache):
+        for name in disk.list_files(folder):
+            # Another run may remove them meanwhile.
+            with suppress(FileNotFoundError):
+                status = (folder / name).lstat()
+                # What a reader had is a link to what is kept.
+                sizes[status.st_ino] = status.st_size
+    return [Item("fetched", _relative(cache, out), len(sizes), sum(sizes.values()))] if sizes else []

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from engine.tables.lock import writer_lock
 from engine.tables.publish import publish, publish_steps
 from engine.tables.workspace import workspace
 from tests.faults.publishing import EARLIER, Run, followed, listed, prepared, same_date
+from tests.memory import memory_folder
 from tests.samples import write_sample
 from tests.tables.samples import tree
 
@@ -54,6 +55,11 @@ class Case:
         run.publish(undisturbed)
         return cls(out, at_first, published[-1], run, tree(out), tree(undisturbed))
 
+    def elsewhere(self, out: Path) -> Case:
+        """The same in another folder."""
+        shutil.copytree(self.at_first, out)
+        return replace(self, out=out)
+
     def restore(self) -> None:
         """The output root as it was."""
         shutil.rmtree(self.out)
@@ -81,9 +87,16 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "LISTING_SECONDS", 0)
 
 
+@pytest.fixture(scope="module")
+def first_case() -> Iterator[Case]:
+    with memory_folder() as folder:
+        yield Case.at(folder / "out", folder / "scratch")
+
+
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return Case.at(tmp_path / "out", tmp_path / "scratch")
+def case(first_case: Case) -> Iterator[Case]:
+    with memory_folder() as folder:
+        yield first_case.elsewhere(folder / "out")
 
 
 def test_two_runs_at_once(tmp_path: Path) -> None:
@@ -130,8 +143,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     assert commands("umount", folder)
 
 
-def test_a_full_disk(small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    case = Case.at(small_disk / "out", tmp_path / "scratch")
+def test_a_full_disk(small_disk: Path, first_case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    case = first_case.elsewhere(small_disk / "out")
     outcomes = []
     for pages in range(0, 64, 3):
         case.restore()
@@ -152,8 +165,8 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFix
         print(f"\n  {outcomes.count('disk-full')} full disks, {outcomes.count('published')} that had just enough room")
 
 
-def test_a_disk_that_cannot_be_written(small_disk: Path, tmp_path: Path) -> None:
-    case = Case.at(small_disk / "out", tmp_path / "scratch")
+def test_a_disk_that_cannot_be_written(small_disk: Path, first_case: Case) -> None:
+    case = first_case.elsewhere(small_disk / "out")
     assert commands("mount", "-o", "remount,ro", small_disk)
     with pytest.raises(ConfigError) as caught:
         case.run.publish(case.out)
@@ -259,7 +272,13 @@ def test_a_clock_that_is_set(case: Case, hours: int, monkeypatch: pytest.MonkeyP
     case.check_next()
 
 
-def test_readers_in_a_loop_meanwhile(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("turns", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_readers_in_a_loop_meanwhile(
+    turns: int, first_case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # On a disk: in memory the old folder is gone before a thread that has opened it gets its turn to list it.
+    case = first_case.elsewhere(tmp_path / "out")
+    monkeypatch.setattr(publishing, "LISTING_SECONDS", 0.2)
     stop = threading.Event()
     found = {"listed": [], "followed": []}
     complete = {
@@ -281,7 +300,6 @@ def test_readers_in_a_loop_meanwhile(case: Case, capsys: pytest.CaptureFixture[s
     ]
     for thread in threads:
         thread.start()
-    turns = 12
     for turn in range(turns):
         (case.old if turn % 2 else case.run).publish(case.out)
     stop.set()

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,20 +15,24 @@ from hypothesis import strategies as st
 from engine.execution.local import LocalExecutor
 from engine.pipeline import fit_run, score_run
 from engine.record import RunRecord
+from tests.memory import memory_folder
 from tests.samples import AS_OF, TOML, configuration, files, mail, rows_of, shop, write_files, write_sample
 
 USERS = 40
 LOCAL = LocalExecutor(threads=1)
 TABLES = ("features", "scores", "segments", "memberships")
 # Without contacts, and in two buckets: quick.
-QUICK = (
-    TOML.replace('[contacts]\npath = "contacts.parquet"\nuser_id = "customer"\nmodel_columns = ["region"]\n', "")
-    .replace("region = 'nord-été' AND ", "")
-    .replace("rows_per_task = 230", "rows_per_task = 400")
-)
+QUICK = TOML.replace(
+    '[contacts]\npath = "contacts.parquet"\nuser_id = "customer"\nmodel_columns = ["region"]\n', ""
+).replace("region = 'nord-été' AND ", "")
 NO_DUPLICATES_KNOWN = QUICK.replace('event_id = "order"\n', "").replace('event_id = "message"\n', "")
-# A run takes most of a second, the larger part of it to look at the files: few examples, each of them a whole log.
-FEW = settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+pytestmark = pytest.mark.usefixtures("footers_here")
+
+
+def examples(few: int, many: int) -> settings:
+    """`few` whole logs, as a run of one takes most of a second; `many` with HYPOTHESIS_PROFILE=thorough."""
+    number = many if settings.get_current_profile_name() == "thorough" else few
+    return settings(max_examples=number, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,12 @@ class Baseline:
 
 
 @pytest.fixture(scope="module")
-def baseline(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
-    config = configuration(write_sample(tmp_path_factory.mktemp("baseline"), USERS, toml=QUICK))
-    bundle = Path(str(fit_run(config, AS_OF, executor=LOCAL).bundle))
-    score_run(config, AS_OF, executor=LOCAL)
-    return Baseline(bundle, {table: rows_of(Path(config.out), table) for table in TABLES})
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+def baseline() -> Iterator[Baseline]:
+    with memory_folder() as where:
+        config = configuration(write_sample(where, USERS, toml=QUICK))
+        bundle = Path(str(fit_run(config, AS_OF, executor=LOCAL).bundle))
+        score_run(config, AS_OF, executor=LOCAL)
+        yield Baseline(bundle, {table: rows_of(Path(config.out), table) for table in TABLES})
 
 
 @st.composite
@@ -82,42 +79,42 @@ def published(file: Path, bundle: Path) -> tuple[RunRecord, dict[str, list[tuple
     return record, {table: rows_of(Path(config.out), table) for table in TABLES}
 
 
-@FEW
+@examples(2, 20)
 @given(shops=layouts(shop(USERS)), mails=layouts(mail(USERS)))
 def test_neither_order_nor_files_matter(
     baseline: Baseline, shops: list[pl.DataFrame], mails: list[pl.DataFrame]
 ) -> None:
-    with folder() as where:
+    with memory_folder() as where:
         _, tables = published(write_log(where, shops, mails), baseline.bundle)
     assert tables == baseline.tables
 
 
-@settings(FEW, max_examples=2)
+@examples(1, 10)
 @given(shops=layouts(shop(USERS)), mails=layouts(mail(USERS)))
 def test_what_is_learnt_does_not_depend_on_them_either(
     baseline: Baseline, shops: list[pl.DataFrame], mails: list[pl.DataFrame]
 ) -> None:
-    with folder() as where:
+    with memory_folder() as where:
         record = fit_run(configuration(write_log(where, shops, mails)), AS_OF, executor=LOCAL)
         assert files(Path(str(record.bundle))) == files(baseline.bundle)
 
 
-@FEW
+@examples(1, 20)
 @given(more_shop=repeats(shop(USERS)), more_mail=repeats(mail(USERS)))
 def test_an_event_that_comes_again_changes_nothing(
     baseline: Baseline, more_shop: pl.DataFrame, more_mail: pl.DataFrame
 ) -> None:
-    with folder() as where:
+    with memory_folder() as where:
         file = write_log(where, [shop(USERS), more_shop], [more_mail, mail(USERS)])
         record, tables = published(file, baseline.bundle)
     assert record.counts["rows"]["duplicate"] == more_shop.height + more_mail.height
     assert tables == baseline.tables
 
 
-@settings(FEW, max_examples=1)
+@examples(1, 10)
 @given(more=repeats(shop(USERS)))
 def test_without_an_id_it_is_an_event_of_its_own(more: pl.DataFrame) -> None:
-    with folder() as where:
+    with memory_folder() as where:
         file = write_log(where, [shop(USERS), more], [mail(USERS)], NO_DUPLICATES_KNOWN)
         config = configuration(file, targets=[], clusters__enabled=False, segments=[])
         fit_run(config, AS_OF, executor=LOCAL)
@@ -135,13 +132,13 @@ messy_rows = st.tuples(
 )
 
 
-@settings(FEW, max_examples=4)
+@examples(1, 20)
 @given(rows=st.lists(messy_rows, max_size=30))
 @example(rows=[(None, None, None, None)])
 @example(rows=[(1, None, datetime(AS_OF.year, AS_OF.month, AS_OF.day, tzinfo=UTC) - timedelta(microseconds=1), 1.0)])
 def test_rows_and_users_are_conserved(baseline: Baseline, rows: list[tuple[object, ...]]) -> None:
     more = pl.DataFrame(rows, shop().schema, orient="row")
-    with folder() as where:
+    with memory_folder() as where:
         record, tables = published(write_log(where, [shop(USERS), more], [mail(USERS)]), baseline.bundle)
     counts = dict(record.counts["rows"])
     assert counts.pop("read") == shop(USERS).height + more.height + mail(USERS).height
@@ -161,13 +158,13 @@ def test_rows_and_users_are_conserved(baseline: Baseline, rows: list[tuple[objec
     assert sizes == {name: size["users"] for name, size in record.counts["segments"].items() if size["users"]}
 
 
-@settings(FEW, max_examples=2)
+@examples(1, 10)
 @given(seed=st.integers(0, 2**31), late=st.integers(1, 30))
 def test_a_run_with_late_events_is_a_run_from_nothing(baseline: Baseline, seed: int, late: int) -> None:
     """Late events may be of any day; the run before them leaves no trace."""
     rows = list(range(mail(USERS).height))
     random.Random(seed).shuffle(rows)
-    with folder() as where:
+    with memory_folder() as where:
         config = configuration(write_log(where, [shop(USERS)], [mail(USERS)[rows[late:]]]))
         before = score_run(config, AS_OF, executor=LOCAL, bundle=baseline.bundle)
         mail(USERS)[rows[:late]].write_parquet(where / "mail" / "late.parquet")

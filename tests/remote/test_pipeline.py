@@ -18,6 +18,10 @@ from tests.remote.conftest import Bucket
 from tests.remote.proxy import Fault
 from tests.samples import AS_OF, TOML, configuration, mail, shop, write_sample
 
+pytestmark = pytest.mark.usefixtures("footers_here")
+
+# Each day is a folder of its own, which is listed again and again.
+MAIL_DAYS = 3
 DAILY = TOML.replace('path = "mail"', 'path = "mail/date=*"')
 
 
@@ -56,7 +60,7 @@ def twins(tmp_path: Path, bucket: Bucket) -> Twins:
     write_sample(folder, 12, toml=DAILY)
     for file in (folder / "mail").iterdir():
         file.unlink()
-    by_day(folder / "mail", mail(12, days=20))
+    by_day(folder / "mail", mail(12, days=MAIL_DAYS))
     pl.DataFrame({"from": [900], "to": [1]}).write_parquet(folder / "links.parquet")
     for name in ("shop", "mail", "contacts.parquet", "links.parquet"):
         bucket.upload(folder / name, f"in/{name}")
@@ -73,6 +77,9 @@ def features(config: Config, to: Path, executor: Executor) -> list[str]:
     return hashes(to)
 
 
+@pytest.mark.parametrize(
+    "executor", ["local", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])], indirect=True
+)
 def test_features_are_those_of_local_files(twins: Twins, tmp_path: Path, executor: Executor) -> None:
     toml = twins.folder / "tamis.toml"
     identity = '\n[identity]\npath = "links.parquet"\nanonymous_id = "from"\nuser_id = "to"\n'
@@ -131,9 +138,13 @@ CASES = {
     "one file is never answered": ({}, [Fault("503", "shop/000")], "remote-unavailable", 75),
     "one file is always cut": ({}, [Fault("short", "shop/000")], "remote-unavailable", 75),
 }
+# As far as an attempt to read a file, of which one case is enough every day.
+LONG = {"credentials that may only list", "one file is never answered"}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
+)
 def test_what_cannot_be_read_is_told_and_nothing_is_written(twins: Twins, name: str) -> None:
     changes, faults, code, exit_code = CASES[name]
     config = twins.remote(**{key: value.format(url=twins.bucket.url) for key, value in changes.items()})
@@ -176,7 +187,7 @@ def test_contacts_are_named_by_their_address(twins: Twins) -> None:
 def test_a_check_writes_nothing(twins: Twins) -> None:
     config = twins.remote()
     record = check_run(config, AS_OF, executor=LocalExecutor())
-    assert record.counts["rows"]["read"] == shop(12).height + mail(12, days=20).height
+    assert record.counts["rows"]["read"] == shop(12).height + mail(12, days=MAIL_DAYS).height
     assert not Path(config.out).exists()
 
 
@@ -198,7 +209,7 @@ def test_input_that_changes_during_a_run_is_noticed(twins: Twins, tmp_path: Path
 
 @pytest.mark.slow
 def test_text_files_are_converted_once(twins: Twins, tmp_path: Path) -> None:
-    for frame, name in ((shop(12), "shop"), (mail(12, days=20), "mail/date=x")):
+    for frame, name in ((shop(12), "shop"), (mail(12, days=MAIL_DAYS), "mail/date=x")):
         (twins.folder / name).mkdir(parents=True, exist_ok=True)
         for file in (twins.folder / name).glob("*.parquet"):
             file.unlink()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from engine.stages.learning_plan import anchor_days, matrix_tasks
 from engine.stages.opening import check_names, open_run
 from engine.stages.preparation import prepare, types_in_use
 from tests.golden.runs import published
+from tests.memory import memory_folder
 from tests.samples import AS_OF, TOML, configuration, files, rows_of, write_sample
+
+pytestmark = pytest.mark.usefixtures("footers_here")
 
 LOCAL = LocalExecutor(threads=1)
 USERS = 80
@@ -69,8 +73,9 @@ def both(config: Config, executor: Executor = LOCAL) -> tuple[RunRecord, pl.Data
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_accounts(tmp_path_factory.mktemp("accounts") / "log")
+def file() -> Iterator[Path]:
+    with memory_folder() as folder:
+        yield write_accounts(folder / "log")
 
 
 @pytest.fixture(scope="module")
@@ -151,32 +156,41 @@ def test_models_learn_from_accounts_as_they_were(file: Path, tmp_path: Path) -> 
         assert found.sort("user_id").select(expected.columns).equals(expected)
 
 
+@pytest.fixture(scope="module")
+def alone(file: Path) -> tuple[RunRecord, Path]:
+    """The feature table alone, from nothing, in four buckets."""
+    config = configuration(file, out=str(file.parent.parent / "alone"), **FOUR_BUCKETS)
+    to = file.parent.parent / "features alone"
+    return features_run(config, AS_OF, to, executor=LOCAL), to
+
+
 def test_the_feature_table_alone_has_them_and_finds_contacts(
-    file: Path, whole: tuple[Config, RunRecord, pl.DataFrame], tmp_path: Path
+    file: Path, whole: tuple[Config, RunRecord, pl.DataFrame], alone: tuple[RunRecord, Path], tmp_path: Path
 ) -> None:
     _, _, table = whole
-    config = configuration(file, out=str(tmp_path / "out"), **FOUR_BUCKETS)
-    record = features_run(config, AS_OF, tmp_path / "to", executor=LOCAL)
-    found = pl.read_parquet(f"{tmp_path}/to/*.parquet").sort("user_id")
+    record, to = alone
+    found = pl.read_parquet(f"{to}/*.parquet").sort("user_id")
     assert found.equals(table.drop("region", "company"))
     assert record.counts["contacts"] == {"read": 75, "left_out": 0, "matched": 72}
     strangers = pl.DataFrame({"customer": [10_000], "region": ["sud"], "company": ["ACME"]})
     strangers.write_parquet(tmp_path / "contacts.parquet")
     with pytest.raises(DataError, match="none of the 1 contacts"):
         features_run(
-            configuration(file, out=str(tmp_path / "out"), contacts__path=str(tmp_path / "contacts.parquet")),
+            configuration(
+                file, out=str(file.parent.parent / "alone"), contacts__path=str(tmp_path / "contacts.parquet")
+            ),
             AS_OF,
             tmp_path / "other",
             executor=LOCAL,
         )
 
 
-def test_an_attribute_may_have_the_name_of_a_feature_where_it_is_not_published(file: Path, tmp_path: Path) -> None:
+def test_an_attribute_may_have_the_name_of_a_feature_where_it_is_not_published(
+    file: Path, alone: tuple[RunRecord, Path], tmp_path: Path
+) -> None:
     pl.read_parquet(file.parent / "contacts.parquet").rename({"company": "active_days_7d"}).write_parquet(
         tmp_path / "contacts.parquet"
     )
-    config = configuration(file, out=str(tmp_path / "out"))
-    features_run(config, AS_OF, tmp_path / "to", executor=LOCAL)
     other = configuration(
         file,
         out=str(tmp_path / "other"),
@@ -184,7 +198,7 @@ def test_an_attribute_may_have_the_name_of_a_feature_where_it_is_not_published(f
         accounts__column="active_days_7d",
     )
     features_run(other, AS_OF, tmp_path / "again", executor=LOCAL)
-    found, again = (pl.read_parquet(f"{tmp_path / name}/*.parquet") for name in ("to", "again"))
+    found, again = (pl.read_parquet(f"{folder}/*.parquet").sort("user_id") for folder in (alone[1], tmp_path / "again"))
     assert found.equals(again)
 
 
@@ -195,14 +209,14 @@ def test_whole_numbers_are_accounts_too(whole: tuple[Config, RunRecord, pl.DataF
     assert pl.read_parquet(f"{tmp_path}/to/*.parquet").sort("user_id").equals(table.drop("region", "company"))
 
 
-def test_one_day_more_gives_what_a_run_from_nothing_gives(file: Path, tmp_path: Path) -> None:
+def test_one_day_more_gives_what_a_run_from_nothing_gives(
+    file: Path, alone: tuple[RunRecord, Path], tmp_path: Path
+) -> None:
     """Totals that were kept are brought forward for the sums of accounts, too."""
     config = configuration(file, out=str(tmp_path / "out"), **FOUR_BUCKETS)
     for day in (AS_OF.replace(month=2, day=27), AS_OF):
         features_run(config, day, tmp_path / f"to {day}", executor=LOCAL)
-    fresh = configuration(file, out=str(tmp_path / "fresh"), **FOUR_BUCKETS)
-    features_run(fresh, AS_OF, tmp_path / "again", executor=LOCAL)
-    contents = [list(files(folder).values()) for folder in (tmp_path / f"to {AS_OF}", tmp_path / "again")]
+    contents = [list(files(folder).values()) for folder in (tmp_path / f"to {AS_OF}", alone[1])]
     assert contents[0] == contents[1]
     assert len(contents[0]) == 4
 

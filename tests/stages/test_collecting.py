@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from engine.bundle_pointer import Act, read_acts, write_acts
 from engine.errors import ConflictError
 from engine.execution.local import LocalExecutor
-from engine.stages.collecting import Collected, collect, plan_collection
+from engine.stages.collecting import Collected, Item, collect, plan_collection
 from engine.stages.verifying import verify_output
 from engine.tables import collect as collect_module
 from engine.tables import disk
@@ -109,6 +111,26 @@ def test_what_killed_runs_left_goes(out: Path) -> None:
     assert sorted(names(collect(out))) == sorted(expected)
     assert state(out) == {**whole, "mine/as_of=2026-01-09/own.parquet": 3}
     assert not (out / "_work" / "score-x").exists()
+
+
+def test_copies_of_remote_files_that_a_killed_run_left_go(out: Path) -> None:
+    whole, cache = state(out), out / "_remote"
+    killed = cache / "use" / f"{socket.gethostname()}-{2**22 + 1}-0a0a0a0a0a0a" / "a-b"
+    at_work = cache / "use" / f"{socket.gethostname()}-{os.getpid()}-0b0b0b0b0b0b" / "a-b"
+    (cache / "files").mkdir(parents=True)
+    (cache / "files" / "a-b").write_bytes(b"x" * 10)
+    for link in (killed, at_work):
+        link.parent.mkdir(parents=True)
+        os.link(cache / "files" / "a-b", link)
+    (killed.parent / "c-d").write_bytes(b"x" * 5)
+    expected = (Item("fetched", "_remote", 2, 15),)
+    assert plan_collection(out).items == expected
+    assert killed.exists()
+    assert collect(out).items == expected
+    assert state(out) == {**whole, at_work.relative_to(out).as_posix(): 10}
+    shutil.rmtree(at_work.parent)
+    assert collect(out).items == ()
+    assert not cache.exists()
 
 
 def test_nothing_of_a_date_whose_manifest_cannot_be_read(out: Path) -> None:

@@ -4,10 +4,9 @@ import itertools
 import random
 import re
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -28,11 +27,11 @@ from tests.faults.publishing import (
     same_date,
 )
 from tests.faults.storage import Storage
+from tests.memory import memory_folder
 from tests.tables.samples import tree
 
 SCENARIOS = (new_date, same_date, ledger_of_a_date)
 HOLDER = "_work/holder.json"
-MEMORY = Path("/dev/shm")  # noqa: S108
 CODES = {"disk-failed", "disk-full"}
 RANDOM_PART = re.compile(r"\.[0-9a-f]{12}\.tmp")
 
@@ -42,14 +41,21 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "LISTING_SECONDS", 0)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where the system has such a folder: thousands of small publishes take a minute there."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
-        yield Path(made)
+ScenarioOf = Callable[..., "Scenario"]
+
+
+@pytest.fixture(scope="module")
+def scenario_of() -> Iterator[ScenarioOf]:
+    """Each scenario is prepared once; who asks for it counts anew. In memory: there are thousands of publishes."""
+    made: dict[tuple[Runs, bool], Scenario] = {}
+
+    def scenario(runs: Runs, *, swaps: bool = True) -> Scenario:
+        if (runs, swaps) not in made:
+            made[runs, swaps] = Scenario.of(folder / f"{runs.__name__}-{swaps}", runs, swaps=swaps)
+        return replace(made[runs, swaps], counts=Counter(), recovered=set())
+
+    with memory_folder() as folder:
+        yield scenario
 
 
 @dataclass
@@ -135,12 +141,12 @@ def tell(capsys: pytest.CaptureFixture[str], text: str) -> None:
 
 
 @pytest.mark.parametrize("swaps", [True, False], ids=["exchange", "renames"])
-@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [53, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runs", SCENARIOS)
 def test_every_effect_in_every_mode(
-    runs: Runs, stride: int, swaps: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+    runs: Runs, stride: int, swaps: bool, scenario_of: ScenarioOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scenario = Scenario.of(folder, runs, swaps=swaps)
+    scenario = scenario_of(runs, swaps=swaps)
     cases = [(at, mode) for at, name in enumerate(scenario.log) for mode in MODES if applies(mode, name)]
     for at, mode in cases[::stride]:
         faulty = scenario.crash(at, mode)
@@ -152,10 +158,11 @@ def test_every_effect_in_every_mode(
     tell(capsys, f"{runs.__name__}: {scenario.told()}")
 
 
+@pytest.mark.parametrize("cuts", [8, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runs", SCENARIOS)
-def test_a_run_that_ended_is_on_stable_storage(runs: Runs, folder: Path) -> None:
-    scenario = Scenario.of(folder, runs)
-    for seed in range(20):
+def test_a_run_that_ended_is_on_stable_storage(runs: Runs, cuts: int, scenario_of: ScenarioOf) -> None:
+    scenario = scenario_of(runs)
+    for seed in range(cuts):
         storage = scenario.at_first.copy(scenario.out)
         storage.write_now()
         scenario.attempt(storage, None, "")
@@ -164,12 +171,12 @@ def test_a_run_that_ended_is_on_stable_storage(runs: Runs, folder: Path) -> None
         scenario.check_recovery()
 
 
-@pytest.mark.parametrize("crashes", [25, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("crashes", [10, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runs", SCENARIOS)
 def test_whatever_part_of_what_was_not_synced_a_power_cut_leaves(
-    runs: Runs, crashes: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    runs: Runs, crashes: int, scenario_of: ScenarioOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scenario = Scenario.of(folder, runs)
+    scenario = scenario_of(runs)
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     changing = [at for at, name in enumerate(scenario.log) if applies("power cut", name)]
@@ -183,12 +190,12 @@ def test_whatever_part_of_what_was_not_synced_a_power_cut_leaves(
     tell(capsys, f"{runs.__name__}, seed {seed}: {scenario.told()}")
 
 
-@pytest.mark.parametrize("pairs", [40, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pairs", [12, pytest.param(600, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runs", SCENARIOS)
 def test_a_crash_in_a_run_and_another_in_its_recovery(
-    runs: Runs, pairs: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    runs: Runs, pairs: int, scenario_of: ScenarioOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scenario = Scenario.of(folder, runs)
+    scenario = scenario_of(runs)
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     cases = [(at, mode) for at, name in enumerate(scenario.log) for mode in MODES if applies(mode, name)]
