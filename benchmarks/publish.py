@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -207,11 +208,16 @@ def ratios_of(found: Mapping[str, list[dict[str, Any]]], peaks: Mapping[str, lis
     def seconds(name: str) -> float:
         return float(median(run["seconds"] for run in found[name]))
 
+    def anonymous(name: str) -> float:
+        return float(median(run["anonymous_mb"] for run in found[name]))
+
     peak = median(peaks["publish"])
     return {
         "publish_vs_sink": seconds("publish") / seconds("sink"),
         "peak_mb": peak,
         "peak_vs_quarter": peak / median(peaks["publish a quarter"]),
+        "anonymous_mb": anonymous("publish"),
+        "anonymous_vs_quarter": anonymous("publish") / max(1, anonymous("publish a quarter")),
     }
 
 
@@ -220,6 +226,18 @@ def load_ratio(rows: int, turns: int) -> dict[str, float]:
     from benchmarks.load import load_vs_copy
 
     return {"load_vs_copy": load_vs_copy(rows, turns)["load_vs_copy"]}
+
+
+def watch_anonymous(seen: list[int]) -> None:
+    """Keep the most memory (MiB) of this process that is no page of a file in `seen[0]`; 0 where there is no /proc.
+
+    Work files are mapped: the system counts their pages and takes them back when it needs the room.
+    """
+    status = Path("/proc/self/status")
+    while status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+        seen[0] = max(seen[0], int(line.split()[1]) // 1024)
+        time.sleep(0.02)
 
 
 def rows_folder(folder: Path, size: Size) -> Path:
@@ -232,7 +250,9 @@ def main() -> None:
     if sys.argv[1:]:
         way, folder, out = sys.argv[1:]
         contender = {"publish": publish_buckets, "sink": sink}[way]
-        print(json.dumps(contender(Path(folder), Path(out))))
+        seen = [0]
+        threading.Thread(target=watch_anonymous, args=(seen,), daemon=True).start()
+        print(json.dumps(contender(Path(folder), Path(out)) | {"anonymous_mb": seen[0]}))
         return
     env = os.environ
     turns = max(1, int(env.get("BENCH_TURNS", "3")))

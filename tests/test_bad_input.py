@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 from engine.rollups.update import STORE_NAME
 from jobs.app import app
 
+FOOTERS_IN_A_CHILD = True
+
 CONFIG = """\
 out = "out"
 

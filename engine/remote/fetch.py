@@ -140,13 +140,11 @@ def clear(cache: Path) -> None:
     for folder in leavings(cache):
         shutil.rmtree(folder, ignore_errors=True)
     # Each only when it is empty: with the output root goes one that was made for the cache alone.
-    for folder in (cache / "use", cache, cache.parent):
-        try:
-            folder.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            break
+    with suppress(OSError):
+        with suppress(FileNotFoundError):
+            (cache / "use").rmdir()
+        cache.rmdir()
+        cache.parent.rmdir()
 
 
 def _take(file: RemoteFile, cache: Path, own: Path) -> Path:

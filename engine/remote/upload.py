@@ -11,7 +11,7 @@ that was interrupted has left is named by no manifest, and the next one goes on 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -61,7 +61,11 @@ def upload(out: Path, url: str, as_of: date, tables: Collection[str]) -> bool:
     manifest = _of_tables(read_manifest(manifest_path(out, as_of)), tables)
     content = manifest_content(manifest)
     name = manifest_path(Path(), as_of).as_posix()
+    marks = [f"{table.path}/{SUCCESS}" for table in manifest.tables]
     if _read(f"{url}/{name}") == content:
+        # An upload may have ended between the manifest and these.
+        for mark in _absent(url, marks):
+            _put(f"{url}/{mark}", b"")
         return False
     missing = [record for table in manifest.tables for record in _missing(url, table.path, table.records)]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
@@ -73,8 +77,8 @@ def upload(out: Path, url: str, as_of: date, tables: Collection[str]) -> bool:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     _put(f"{url}/{name}", content)
-    for table in manifest.tables:
-        _put(f"{url}/{table.path}/{SUCCESS}", b"")
+    for mark in marks:
+        _put(f"{url}/{mark}", b"")
     return True
 
 
@@ -109,6 +113,12 @@ def _sizes(url: str) -> dict[str, int]:
 
     infos = retrying("list", url, request)
     return {info.path[len(path) + 1 :]: int(info.size) for info in infos if info.is_file}
+
+
+def _absent(url: str, names: Sequence[str]) -> list[str]:
+    store, path = open_store(url)
+    infos = retrying("read", url, lambda: store.get_file_info([f"{path}/{name}" for name in names]))
+    return [name for name, info in zip(names, infos, strict=True) if not info.is_file]
 
 
 def _read(url: str) -> bytes | None:

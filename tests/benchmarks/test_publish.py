@@ -29,9 +29,19 @@ def test_what_is_published_is_what_was_given(tmp_path: Path) -> None:
 
 
 def test_ratios() -> None:
-    found = {"publish": [{"seconds": 3.0}], "sink": [{"seconds": 2.0}], "publish a quarter": [{"seconds": 1.0}]}
+    found = {
+        "publish": [{"seconds": 3.0, "anonymous_mb": 300}],
+        "sink": [{"seconds": 2.0, "anonymous_mb": 100}],
+        "publish a quarter": [{"seconds": 1.0, "anonymous_mb": 250}],
+    }
     peaks = {"publish": [500.0], "sink": [900.0], "publish a quarter": [400.0]}
-    assert ratios_of(found, peaks) == {"publish_vs_sink": 1.5, "peak_mb": 500.0, "peak_vs_quarter": 1.25}
+    assert ratios_of(found, peaks) == {
+        "publish_vs_sink": 1.5,
+        "peak_mb": 500.0,
+        "peak_vs_quarter": 1.25,
+        "anonymous_mb": 300.0,
+        "anonymous_vs_quarter": 1.2,
+    }
 
 
 @pytest.mark.slow
@@ -39,4 +49,6 @@ def test_the_whole_benchmark(tmp_path: Path) -> None:
     text = bench(Size(4_000), turns=1, folder=tmp_path, results=tmp_path, load=lambda: {"load_vs_copy": 1.25})
     assert "publish_vs_sink" in text
     ratios = json.loads((tmp_path / "publish.json").read_text())["ratios"]
-    assert set(ratios) == {"publish_vs_sink", "peak_mb", "peak_vs_quarter", "load_vs_copy"}
+    assert set(ratios) == {
+        *("publish_vs_sink", "peak_mb", "peak_vs_quarter", "anonymous_mb", "anonymous_vs_quarter", "load_vs_copy")
+    }

@@ -12,6 +12,8 @@ from engine.events.contacts import ContactsRecord, ContactsTask, contact_schema,
 from engine.events.mapping import stable_hash
 from tests.events.logs import NOON, write
 
+FOOTERS_IN_A_CHILD = True
+
 
 def contacts(path: Path, **fields: Any) -> Contacts:
     return Contacts(path=str(path), user_id="id", **fields)

@@ -100,6 +100,8 @@ def test_storage_that_does_not_answer_is_no_fault_of_a_file(tmp_path: Path, monk
 # A child that dies on names with "dies", hangs on "hangs", and says half a line on "stutters".
 CHILD = """
 import json, os, sys, time
+
+FOOTERS_IN_A_CHILD = True
 print("ready", flush=True)
 for line in sys.stdin:
     name = os.path.basename(json.loads(line))

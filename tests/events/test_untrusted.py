@@ -250,6 +250,8 @@ def test_a_file_that_ends_a_worker_is_named(tmp_path: Path, damaged_log: dict[st
 # A child that dies on names with "dies" and hangs on "hangs".
 CHILD = """
 import json, os, sys, time
+
+FOOTERS_IN_A_CHILD = True
 print("ready", flush=True)
 for line in sys.stdin:
     name = os.path.basename(json.loads(line)[0])

@@ -22,8 +22,6 @@ from engine.exports.export import export_segments
 from engine.exports.record import ExportRecord, Request
 from tests.exports.published import ASLEEP, PREMIUM, make, people
 
-pytestmark = pytest.mark.usefixtures("footers_here")
-
 STEM = "%C3%89t%C3%A9%20%26%20Co-2026-01-31"
 NAMES = ["Zoë", 'a "b"; c', "x,y\nz", "=1+1", "\u202bשבת\u202c", "é" * 150, None, " "]
 USERS = list(range(1, len(NAMES) + 1))

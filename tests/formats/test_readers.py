@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import duckdb
 import polars as pl
@@ -20,9 +19,8 @@ from engine.pipeline import fit_run, score_run
 from engine.tables.layout import TABLES, manifest_path
 from engine.tables.manifest import read_manifest
 from tests.formats.reading import parquet_files, versions
+from tests.published import frame_of, ordered, published_tables
 from tests.samples import AS_OF, configuration, mail, write_sample
-
-pytestmark = pytest.mark.usefixtures("footers_here")
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 LOCAL = LocalExecutor(threads=1)
@@ -51,19 +49,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return Fitted(file)
 
 
-def published(out: Path, *days: date) -> dict[str, pl.DataFrame]:
-    """All rows of all tables, of the files that the manifests name."""
-    found: dict[str, list[pl.DataFrame]] = {}
-    for day in days:
-        for table in read_manifest(manifest_path(out, day)).tables:
-            for record in table.records:
-                folders = [part.partition("=") for part in PurePosixPath(record.path).parts[2:-1]]
-                keys = {key: pl.lit(unquote(value)) for key, _, value in folders}
-                frame = pl.read_parquet(out / record.path, hive_partitioning=False)
-                found.setdefault(table.name, []).append(frame.with_columns(as_of=pl.lit(day), **keys))
-    return {name: pl.concat(frames, how="diagonal") for name, frames in found.items()}
-
-
 def readings(config: Config, name: str) -> Iterator[tuple[str, pl.DataFrame]]:
     """A table as each library reads it that is not Tamis."""
     if config.publish.format == "delta":
@@ -87,21 +72,8 @@ def readings(config: Config, name: str) -> Iterator[tuple[str, pl.DataFrame]]:
         catalog.close()
 
 
-def frame_of(arrow: Any) -> pl.DataFrame:
-    frame = pl.from_arrow(arrow)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def ordered(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows by all their values, columns by name."""
-    frame = frame.select(sorted(frame.columns))
-    rows = frame.rows()
-    return frame[sorted(range(len(rows)), key=lambda place: repr(rows[place]))]
-
-
 def check(config: Config, *days: date, names: Collection[str] = TABLES) -> None:
-    for name, frame in published(Path(config.out), *days).items():
+    for name, frame in published_tables(Path(config.out), *days).items():
         if name not in names:
             continue
         for library, found in readings(config, name):
@@ -135,13 +107,13 @@ def test_every_library_reads_what_runs_have_published(
     assert {name: (versions(config, name), parquet_files(config, name)) for name in names} == before
 
     # The earlier date tells since when users are in their segments.
-    uncorrected = published(out, AS_OF)["memberships"]
+    uncorrected = published_tables(out, AS_OF)["memberships"]
     late = score_run(config, BEFORE, executor=LOCAL).counts
     assert late["ledger_corrected"] == [AS_OF.isoformat()]
     both = [BEFORE.isoformat(), AS_OF.isoformat()]
     assert late["formats"]["commits"]["memberships"] == both
     assert late["formats"]["commits"]["segments"] == both[:1]
-    assert not ordered(published(out, AS_OF)["memberships"]).equals(ordered(uncorrected))
+    assert not ordered(published_tables(out, AS_OF)["memberships"]).equals(ordered(uncorrected))
     check(config, BEFORE, AS_OF)
     check_page(config)
 
@@ -149,7 +121,7 @@ def test_every_library_reads_what_runs_have_published(
 def check_page(config: Config) -> None:
     """What docs/tables.md shows runs, and reads what is published."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     told = 0
     for block in blocks:
         if (config.publish.format == "iceberg") != ("pyiceberg" in block):

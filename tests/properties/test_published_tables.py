@@ -26,7 +26,6 @@ QUICK = TOML.replace(
     '[contacts]\npath = "contacts.parquet"\nuser_id = "customer"\nmodel_columns = ["region"]\n', ""
 ).replace("region = 'nord-été' AND ", "")
 NO_DUPLICATES_KNOWN = QUICK.replace('event_id = "order"\n', "").replace('event_id = "message"\n', "")
-pytestmark = pytest.mark.usefixtures("footers_here")
 
 
 def examples(few: int, many: int) -> settings:

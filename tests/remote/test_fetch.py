@@ -142,6 +142,10 @@ def test_clearing_leaves_the_output_root_alone(tmp_path: Path) -> None:
     (tmp_path / "out" / "segments").mkdir(parents=True)
     clear(tmp_path / "out" / "_remote")
     assert (tmp_path / "out" / "segments").exists()
+    # One that somebody made beforehand, in which nothing was ever kept.
+    (tmp_path / "empty").mkdir()
+    clear(tmp_path / "empty" / "_remote")
+    assert (tmp_path / "empty").exists()
 
 
 def test_errors_inside_name_the_address(bucket: Bucket, tmp_path: Path) -> None:

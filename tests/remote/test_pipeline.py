@@ -18,8 +18,6 @@ from tests.remote.conftest import Bucket
 from tests.remote.proxy import Fault
 from tests.samples import AS_OF, TOML, configuration, mail, shop, write_sample
 
-pytestmark = pytest.mark.usefixtures("footers_here")
-
 # Each day is a folder of its own, which is listed again and again.
 MAIL_DAYS = 3
 DAILY = TOML.replace('path = "mail"', 'path = "mail/date=*"')
@@ -173,6 +171,42 @@ def test_damaged_files_are_named_by_their_address(twins: Twins) -> None:
     assert url in caught.value.message
     assert "_remote" not in caught.value.message
     assert not Path(config.out).exists()
+
+
+def torn(file: Path) -> bytes:
+    """A file whose footer is whole and whose data is not."""
+    whole = file.read_bytes()
+    return whole[:40] + b"\xff" * 200 + whole[240:]
+
+
+@pytest.mark.slow
+def test_files_that_are_left_out_are_named_by_their_address(twins: Twins, tmp_path: Path) -> None:
+    whole = features(twins.local(), tmp_path / "whole", LocalExecutor())
+    bad = [
+        twins.bucket.put("in/shop/001.parquet", b"PAR1 and nothing else PAR1"),
+        twins.bucket.put("in/shop/002.parquet", torn(twins.folder / "shop" / "000.parquet")),
+        # Alone in its unit.
+        twins.bucket.put("in/mail/date=2026-02-20/part-0.parquet", torn(min(twins.folder.glob("mail/*/*.parquet")))),
+    ]
+    config = twins.remote(checks__bad_files="quarantine")
+    for folder in ("once", "again"):
+        # Once looked at, they are remembered.
+        record = features_run(config, AS_OF, tmp_path / folder, executor=LocalExecutor())
+        assert sorted(one["file"] for one in record.counts["quarantined"]) == sorted(bad)
+        [warning] = [line for line in record.counts["warnings"] if "left out" in line]
+        assert warning.startswith("3 files of the log cannot be read")
+        assert all(f"{url} (" in warning for url in bad)
+        assert "_remote" not in str(record.counts)
+        assert hashes(tmp_path / folder) == whole
+    counted = check_run(config, AS_OF, executor=LocalExecutor()).counts
+    assert sorted(one["file"] for one in counted["quarantined"]) == sorted(bad)
+    # Damage that only shows when the rows are read.
+    twins.bucket.store.delete_file(f"{twins.bucket.name}/in/shop/001.parquet")
+    with pytest.raises(DataError) as caught:
+        run(twins.remote(), AS_OF, executor=LocalExecutor())
+    assert caught.value.code == "input-unreadable"
+    assert all(url in caught.value.message for url in bad[1:])
+    assert "_remote" not in caught.value.message
 
 
 def test_contacts_are_named_by_their_address(twins: Twins) -> None:

@@ -119,6 +119,17 @@ def test_an_upload_that_fails_is_named_by_no_manifest_and_goes_on_later(
     assert seen(bucket) == {"segments": ["segments r2"], "scores": ["scores r2"]}
 
 
+def test_an_upload_that_ends_after_the_manifest_is_finished_later(bucket: Bucket, tmp_path: Path) -> None:
+    published(tmp_path, "r1")
+    bucket.proxy.faults += [Fault("503", f"/{SUCCESS}", method) for method in ("PUT", "POST")]
+    with pytest.raises(TransientError):
+        upload(tmp_path, url_of(bucket), DAY, TABLES)
+    assert seen(bucket) == {"segments": ["segments r1"], "scores": ["scores r1"]}
+    bucket.proxy.faults.clear()
+    assert not upload(tmp_path, url_of(bucket), DAY, TABLES)
+    assert {f"out/{name}/as_of={DAY}/{SUCCESS}" for name in TABLES} < bucket.objects().keys()
+
+
 def test_a_part_of_a_file_is_written_again(bucket: Bucket, tmp_path: Path) -> None:
     manifest = published(tmp_path, "r1")
     [record] = manifest.tables[0].records

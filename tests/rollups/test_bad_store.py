@@ -216,6 +216,8 @@ import os, sys
 from pathlib import Path
 from engine.tables import disk
 from tests.rollups import test_bad_store as module
+
+FOOTERS_IN_A_CHILD = True
 real, calls = disk.rename, []
 def rename(*given):
     calls.append(given)

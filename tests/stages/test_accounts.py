@@ -28,8 +28,6 @@ from tests.golden.runs import published
 from tests.memory import memory_folder
 from tests.samples import AS_OF, TOML, configuration, files, rows_of, write_sample
 
-pytestmark = pytest.mark.usefixtures("footers_here")
-
 LOCAL = LocalExecutor(threads=1)
 USERS = 80
 RULES = """
