@@ -20,6 +20,8 @@ from engine.stages.input import Input
 from engine.stages.preparation import count_rows
 from tests.events.logs import AS_OF, NOON
 
+FOOTERS_IN_A_CHILD = True
+
 
 def good(file: Path, rows: int = 3) -> Path:
     frame = pl.DataFrame({"u": range(rows), "t": [NOON] * rows}, schema={"u": pl.Int32, "t": pl.Datetime("us", "UTC")})
@@ -100,8 +102,6 @@ def test_storage_that_does_not_answer_is_no_fault_of_a_file(tmp_path: Path, monk
 # A child that dies on names with "dies", hangs on "hangs", and says half a line on "stutters".
 CHILD = """
 import json, os, sys, time
-
-FOOTERS_IN_A_CHILD = True
 print("ready", flush=True)
 for line in sys.stdin:
     name = os.path.basename(json.loads(line))

@@ -28,6 +28,8 @@ from engine.stages.notices import quarantined_files
 from engine.stages.preparation import Prepared, count_rows, prepare
 from tests.events.parquet_bombs import bombs, log, mutants, whole_files
 
+FOOTERS_IN_A_CHILD = True
+
 AS_OF = date(2027, 1, 1)
 HERE = LocalExecutor(threads=1)
 EXPECTED: dict[str, str] = json.loads(Path(__file__).with_name("bad_parquet.json").read_text(encoding="utf-8"))
@@ -250,8 +252,6 @@ def test_a_file_that_ends_a_worker_is_named(tmp_path: Path, damaged_log: dict[st
 # A child that dies on names with "dies" and hangs on "hangs".
 CHILD = """
 import json, os, sys, time
-
-FOOTERS_IN_A_CHILD = True
 print("ready", flush=True)
 for line in sys.stdin:
     name = os.path.basename(json.loads(line)[0])

@@ -39,6 +39,8 @@ from tests.rollups.stores import (
     totals,
 )
 
+FOOTERS_IN_A_CHILD = True
+
 ROOT = Path(__file__).parents[2]
 EVERYTHING = Wanted(BUYS.codes, ("buy",), ("order",))
 
@@ -216,8 +218,6 @@ import os, sys
 from pathlib import Path
 from engine.tables import disk
 from tests.rollups import test_bad_store as module
-
-FOOTERS_IN_A_CHILD = True
 real, calls = disk.rename, []
 def rename(*given):
     calls.append(given)
