@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
@@ -16,7 +15,7 @@ from jobs.console import run_guarded, write
 from jobs.explain import explain
 from jobs.fit import fit
 from jobs.init import init
-from jobs.later import add_later
+from jobs.later import add_command_later, add_later
 from jobs.options import AsJson, Quiet
 from jobs.run import run
 from jobs.score import score
@@ -45,30 +44,12 @@ class GuardedGroup(TyperGroup):
         """Run the command in `args` and exit with its code, whatever happens."""
         del standalone_mode
         arguments = sys.argv[1:] if args is None else list(args)
-        asked = next((argument for argument in arguments if not argument.startswith("-")), None)
-        if asked in _LATER:
-            self.commands[asked] = _command(asked)
         call = super().main
 
         def command() -> object:
             return call(arguments, prog_name or "tamis", complete_var, False, windows_expand_args, **extra)
 
         sys.exit(run_guarded(command, as_json="--json" in arguments))
-
-
-_LATER: set[str] = set()
-"""Commands whose options are made when they are asked for: `tamis --help` needs no more than a sentence of each."""
-
-
-def _announce(name: str, panel: str, sentence: str) -> None:
-    _LATER.add(name)
-    app.command(name, help=sentence, rich_help_panel=panel)(lambda: None)
-
-
-def _command(name: str) -> Any:
-    alone = typer.Typer(add_completion=False)
-    alone.command(name)(getattr(import_module(f"jobs.{name}"), name))
-    return typer.main.get_command(alone)
 
 
 app = typer.Typer(
@@ -109,6 +90,10 @@ def _root(
     del version
 
 
+def _later(name: str, panel: str, sentence: str) -> None:
+    add_command_later(app, name, f"jobs.{name}:{name}", help_text=sentence, panel=panel)
+
+
 app.command(rich_help_panel="Begin")(init)
 
 
@@ -137,32 +122,30 @@ app.command(rich_help_panel="Run")(check)
 app.command(rich_help_panel="Run")(fit)
 app.command(rich_help_panel="Run")(score)
 app.command(rich_help_panel="Run")(run)
-_announce("ddl", "Hand over", "Print the statements that make the published tables in a warehouse and fill them.")
-_announce(
+_later("ddl", "Hand over", "Print the statements that make the published tables in a warehouse and fill them.")
+_later(
     "export",
     "Hand over",
     "Write the users of segments as files that an e-mail tool imports, and say where every user of them went.",
 )
-_announce(
-    "publish", "Hand over", "Commit to Delta or Iceberg tables what is published in the folder and not in them yet."
-)
+_later("publish", "Hand over", "Commit to Delta or Iceberg tables what is published in the folder and not in them yet.")
 add_later(app, "load", "jobs.load:load_app", help_text="Load published tables into a database.", panel="Hand over")
-_announce(
+_later(
     "diff",
     "Inspect",
     "Print who entered and left each segment between two published dates, and the moves within a group.",
 )
 app.command(rich_help_panel="Inspect")(explain)
 app.command(rich_help_panel="Inspect")(validate)
-_announce(
+_later(
     "why",
     "Inspect",
     "Say why a user is in a segment or not: each clause with its value, the events counted, points and changes.",
 )
-_announce(
+_later(
     "gc", "Keep", "Remove what no reader needs; published dates only when they are beyond every limit that is given."
 )
-_announce("verify", "Keep", "Compare tables, bundles and rollups with the checksums that were written with them.")
+_later("verify", "Keep", "Compare tables, bundles and rollups with the checksums that were written with them.")
 for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
     ("clusters", "Look at the clusters of users that fits have found."),
