@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from engine.config_execution import Execution
 from engine.config_exports import Exports
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
@@ -68,23 +69,6 @@ class Checks(Section):
     """The run stops when a larger share of a source's rows is rejected."""
     bad_files: Literal["refuse", "quarantine"] = "refuse"
     """Parquet files of a source that cannot be read stop the run, or are left out and named in its record."""
-
-
-class Execution(Section):
-    """Where and in which portions the work is done; none of it changes a number."""
-
-    executor: Literal["local", "ray"] = "local"
-    """`local`: in this process, on all cores; `ray`: tasks on a Ray cluster."""
-    address: str | None = None
-    """Ray cluster to join; a local one is started when neither this nor RAY_ADDRESS is given."""
-    rows_per_task: int = Field(4_000_000, ge=1, le=100_000_000)
-    """Event rows per task; decides how many buckets the users are cut into, and so the number of files."""
-    cpus_per_task: int = Field(1, ge=1)
-    """Threads of one Ray task; a local run uses all cores."""
-    task_timeout_seconds: float = Field(3600, gt=0)
-    """A task that takes longer stops the run."""
-    retries: int = Field(3, ge=0, le=100)
-    """How often a task lost with its worker is started again."""
 
 
 class Config(Section):

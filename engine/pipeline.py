@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.bundle import bundle_id, load_bundle
 from engine.bundle_store import check_bundle, current_bundle, find_bundle, nothing_promoted
+from engine.check_run import check_run
 from engine.config import Config
 from engine.config_segments import PRIMARY
 from engine.errors import HeldError
-from engine.events.checks import rows_read
 from engine.execution.protocol import Executor
-from engine.features.choice import feature_spec
+from engine.feature_run import features_run
 from engine.features.measures import needs_rows
 from engine.features.windows import day_number
-from engine.fitting import check_rules, conditions_of, fit_opened, fit_run
+from engine.fitting import conditions_of, fit_opened, fit_run
 from engine.formats.commit import check_format, commit_run
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.ledger.bucket import ledger_bucket, ledger_counts, ledger_tasks
@@ -47,22 +46,19 @@ from engine.stages.accounting import (
 from engine.stages.accounts import account_files
 from engine.stages.cluster_notices import cluster_alarms
 from engine.stages.drift import compare
-from engine.stages.feature_table import FeatureTask, write_features
-from engine.stages.features import provisional_wants, wanted_of
+from engine.stages.features import wanted_of
 from engine.stages.forward import forward_shelf, keep_totals
 from engine.stages.guarding import guarded, segment_tables
 from engine.stages.input import read_links
-from engine.stages.learning import check_history
 from engine.stages.memberships import staged_lists, staged_scored, unknown_in_lists
-from engine.stages.notices import quarantined_files, score_warnings, stale_log
+from engine.stages.notices import score_warnings
 from engine.stages.opening import Opened, check_unchanged, open_run
-from engine.stages.preparation import count_rows, prepare, types_in_use
+from engine.stages.preparation import prepare
 from engine.stages.schemas import bundle_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.stages.segmenting import applied_of, compile_applied, segments_hash
 from engine.stages.user_tables import user_tables
 from engine.stages.writing import check_staged, write_scored
-from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest
 from engine.tables.publish import publish
@@ -251,69 +247,6 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     return RunRecord(run_id, as_of, counts, watch.timings(), summaries, str(folder))
 
 
-def features_run(
-    config: Config, as_of: date, to: Path, *, executor: Executor, progress: Progress | None = None
-) -> RunRecord:
-    """Compute the features of every user and write them to a folder of their own; nothing is learnt or published.
-
-    Args:
-        config: The configuration; its targets, clusters and segments play no part.
-        as_of: First day that is not used.
-        to: The folder: `part-*.parquet`, sorted by user id; it must be empty or not there.
-        executor: Where the tasks run.
-        progress: Told how far each stage is.
-
-    Raises:
-        ConfigError: The configuration names what does not exist, or the folder holds something.
-        DataError: The log cannot be used.
-        IntegrityError: The input was changed during the run, or rows do not add up.
-        ConflictError: Another run is writing to the same output.
-    """
-    watch = Stopwatch()
-    to = to.absolute()
-    check_empty(to)
-    opened = open_run(config.model_copy(update={"targets": ()}))
-    config, contacts = opened.config, opened.contacts
-    run_id = run_identity("features", as_of, opened.fingerprints)
-    with workspace(Path(config.out), run_id) as work:
-        with watch.stage("read"):
-            types = types_in_use(config, opened.given, as_of, executor, progress)
-            wanted = provisional_wants(config, types, contacts)
-            prepared = prepare(
-                config, opened.given, as_of, work=work, executor=executor, progress=progress, types=types, wanted=wanted
-            )
-        priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
-        spec = feature_spec(config, prepared.types, priced, contacts)
-        shelf = forward_shelf(prepared, spec, Path(config.out))
-        with watch.stage("features"), replaced_folder(to) as folder:
-            part = None if prepared.contacts is None else prepared.contacts.part
-            accounts = account_files(
-                prepared, shelf, spec, (shelf.end_day,), work=work, executor=executor, progress=progress
-            )
-            tasks = [
-                FeatureTask(index, keys, shelf, spec, str(folder), run_mark(run_id), part, accounts)
-                for index, keys in enumerate(prepared.buckets)
-            ]
-            buckets = executor.map(write_features, tasks, on_done=track(progress, "features", len(tasks)), small=True)
-            reconcile(prepared, buckets)
-            check_unchanged(opened)
-        keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], Path(config.out))
-    files = [bucket.file for bucket in buckets]
-    counts = {
-        "rows": row_counts(prepared.ingested),
-        **ingest_counts(prepared.ingested),
-        "users": sum(bucket.users for bucket in buckets),
-        **({} if spec.account is None else contact_counts(prepared, buckets)),
-        "rolled_up": {"units": prepared.rolled[0], "rows": prepared.rolled[1]},
-        "warnings": [
-            *stale_log(config, prepared.ingested.last_day, as_of),
-            *quarantined_files(prepared.ingested.quarantined),
-        ],
-    }
-    table = TableSummary(str(to), counts["users"], len(files), sum(file.bytes for file in files))
-    return RunRecord(run_id, as_of, counts, watch.timings(), {"features": table})
-
-
 def run(
     config: Config,
     as_of: date,
@@ -356,45 +289,3 @@ def run(
     warnings = list(dict.fromkeys((*fit.counts["warnings"], *scored.counts["warnings"])))
     counts = {**scored.counts, **learnt, "warnings": warnings}
     return replace(scored, counts=counts, timings={**timings, **scored.timings})
-
-
-def check_run(
-    config: Config, as_of: date | None = None, *, executor: Executor, progress: Progress | None = None
-) -> RunRecord:
-    """Read the whole log and count what would become of its rows; nothing is written.
-
-    Args:
-        config: The configuration.
-        as_of: First day that is not used; every event counts when None.
-        executor: Where the tasks run.
-        progress: Told how far each stage is.
-
-    Raises:
-        ConfigError: The configuration names what does not exist.
-        DataError: The log cannot be used, or is too short for a target as of `as_of`.
-    """
-    watch = Stopwatch()
-    day = as_of or date.max - timedelta(days=1)
-    with TemporaryDirectory() as cache:
-        opened = open_run(config, cache=Path(cache))
-        with watch.stage("read"):
-            total, types = count_rows(config, opened.given, day, executor=executor, progress=progress)
-    priced = frozenset(count.event_type for count in total.types if count.priced)
-    check_rules(config, feature_spec(config, types, priced, opened.contacts), opened.contacts)
-    warnings = quarantined_files(total.quarantined)
-    if as_of is not None:
-        check_history(config.targets, total.first_day or 0, total.last_day or 0, day_number(as_of))
-        warnings += stale_log(config, total.last_day, as_of)
-    counts = {
-        "rows": {
-            "read": rows_read(total),
-            "left_out": total.left_out,
-            **({"excluded": total.excluded} if total.excluded else {}),
-            "rejected": sum(total.rejected.values()),
-            "after_as_of": total.after_as_of,
-            "passed": total.passed,
-        },
-        **ingest_counts(total),
-        "warnings": warnings,
-    }
-    return RunRecord(run_identity("check", as_of, opened.fingerprints), as_of, counts, watch.timings())
