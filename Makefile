@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-predict bench-publish bench-segments bench-value servers warehouse-tests lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers warehouse-tests lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,11 +58,17 @@ bench-clusters: $(READY) ## Measure k-means against scikit-learn and faiss (BENC
 bench-features: $(READY) ## Measure the features against DuckDB, Polars and a scan (the same, and BENCH_TURNS, BENCH_GROWTH)
 	$(BIN)/python -m benchmarks.features
 
+bench-plan: $(READY) ## Measure this machine, and compare what plans say with three real runs (BENCH_SIZES, BENCH_TURNS)
+	$(BIN)/python -m benchmarks.plan
+
 bench-predict: $(READY) ## Measure the scores of a model against LightGBM (BENCH_ROWS, BENCH_TREES, BENCH_LEAVES, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.predict
 
 bench-publish: $(READY) ## Measure a publish against one call of Polars (BENCH_USERS, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.publish
+
+bench-ray: $(READY) ## Measure the score job on a local Ray, and empty tasks (the same as bench, and BENCH_TASKS)
+	$(BIN)/python -m benchmarks.on_ray
 
 bench-segments: $(READY) ## Measure a hundred rules against one DuckDB query (BENCH_USERS, BENCH_TURNS)
 	$(BIN)/python -m benchmarks.segments

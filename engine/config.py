@@ -17,9 +17,11 @@ from engine.config_exports import Exports
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
 from engine.config_publish import Publish
+from engine.config_schedule import Schedule
 from engine.config_segments import Experiment, Guards, Kpis, Lifecycle, PointCard, PointRule, RfmCell, Segment
 from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
 from engine.config_values import Section, Text, TimeZone
+from engine.config_watch import Watch
 from engine.propensity.presets import missing_role, resolve
 
 __all__ = [
@@ -53,12 +55,14 @@ __all__ = [
     "Rfm",
     "RfmCell",
     "RfmMethod",
+    "Schedule",
     "Section",
     "Segment",
     "Source",
     "Sql",
     "Target",
     "Value",
+    "Watch",
 ]
 
 
@@ -134,8 +138,12 @@ class Config(Section):
     """Table formats that the tables are committed to."""
     execution: Execution = Execution()
     """Where the work is done."""
+    watch: Watch = Watch()
+    """Logs, metrics, history and messages."""
     exports: Exports = Exports()
     """Files of segments for e-mail tools."""
+    schedule: Schedule = Schedule()
+    """When a run may begin, and what it does about other runs."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

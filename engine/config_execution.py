@@ -21,6 +21,12 @@ class Execution(Section):
     cpus_per_task: int = Field(1, ge=1)
     """Threads of one Ray task; a local run uses all cores."""
     task_timeout_seconds: float = Field(3600, gt=0)
-    """A task that takes longer stops the run."""
+    """A task that runs for longer is ended and tried once more, on Ray; the second time it stops the run."""
+    straggler_factor: float = Field(4, ge=0)
+    """A task that takes this many times as long as most is ended and tried elsewhere, once, on Ray; 0: never."""
     retries: int = Field(3, ge=0, le=100)
-    """How often a task lost with its worker is started again."""
+    """How often a task is started again whose worker was lost or whose storage failed, on Ray."""
+    local_cpus: int | None = Field(None, ge=1)
+    """Processors of a Ray that is started here; all of them when not given."""
+    dashboard: bool = False
+    """Whether a Ray that is started here has its dashboard, on the loopback interface."""

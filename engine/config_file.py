@@ -35,9 +35,11 @@ _PATH_KEYS = (
     ("publish", "url"),
     ("publish", "state"),
     ("exports", "suppress"),
+    ("watch", "log_file"),
+    ("watch", "metrics_file"),
+    ("schedule", "marker"),
 )
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_WITHOUT_EFFECT_ON_NUMBERS = ("executor", "address", "cpus_per_task", "task_timeout_seconds", "retries")
 
 Overrides = Mapping[str, object] | Sequence[tuple[str, object]]
 
@@ -115,12 +117,12 @@ def parse_assignments(texts: Iterable[str]) -> list[tuple[str, object]]:
 def config_hash(config: Config) -> str:
     """sha256 of what in a configuration can change a number or the layout of the files, as canonical JSON.
 
-    Left out are the output folder, when `run` fits again, and how the work is executed; `execution.rows_per_task`
+    Left out are the output folder, when `run` fits again, how and when the work is executed; `execution.rows_per_task`
     stays, for it decides the number of buckets. Input paths count as they stand in `config`.
     """
-    settings = config.model_dump(mode="json", exclude={"out", "refit_after_days", "publish", "exports"})
-    for key in _WITHOUT_EFFECT_ON_NUMBERS:
-        del settings["execution"][key]
+    left_out = {"out", "refit_after_days", "publish", "exports", "schedule", "watch"}
+    settings = config.model_dump(mode="json", exclude=left_out)
+    settings["execution"] = {"rows_per_task": config.execution.rows_per_task}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -6,7 +6,9 @@ from datetime import date
 from pathlib import Path
 
 from engine.config import Config
+from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
+from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.identity import run_identity, run_mark
 from engine.progress import Progress, track
@@ -22,9 +24,11 @@ from engine.stages.accounts import account_files
 from engine.stages.feature_table import FeatureTask, write_features
 from engine.stages.features import provisional_wants
 from engine.stages.forward import forward_shelf, keep_totals
+from engine.stages.input import sample_files
 from engine.stages.notices import quarantined_files, stale_log
 from engine.stages.opening import check_unchanged, open_run
 from engine.stages.preparation import prepare, types_in_use
+from engine.stages.sizing import bucket_sizes
 from engine.tables.folder import check_empty, replaced_folder
 from engine.tables.workspace import workspace
 
@@ -53,12 +57,13 @@ def features_run(
     opened = open_run(config.model_copy(update={"targets": ()}))
     config, contacts = opened.config, opened.contacts
     run_id = run_identity("features", as_of, opened.fingerprints)
-    with workspace(Path(config.out), run_id) as work:
+    with workspace(Path(config.out), run_id) as work, journalled(executor, work) as journal:
         with watch.stage("read"):
-            types = types_in_use(config, opened.given, as_of, executor, progress)
+            journal.check_paths(work, sample_files(opened.given))
+            types = types_in_use(config, opened.given, as_of, journal, progress)
             wanted = provisional_wants(config, types, contacts)
             prepared = prepare(
-                config, opened.given, as_of, work=work, executor=executor, progress=progress, types=types, wanted=wanted
+                config, opened.given, as_of, work=work, executor=journal, progress=progress, types=types, wanted=wanted
             )
         priced = frozenset(count.event_type for count in prepared.ingested.types if count.priced)
         spec = feature_spec(config, prepared.types, priced, contacts)
@@ -66,13 +71,15 @@ def features_run(
         with watch.stage("features"), replaced_folder(to) as folder:
             part = None if prepared.contacts is None else prepared.contacts.part
             accounts = account_files(
-                prepared, shelf, spec, (shelf.end_day,), work=work, executor=executor, progress=progress
+                prepared, shelf, spec, (shelf.end_day,), work=work, executor=journal, progress=progress
             )
             tasks = [
                 FeatureTask(index, keys, shelf, spec, str(folder), run_mark(run_id), part, accounts)
                 for index, keys in enumerate(prepared.buckets)
             ]
-            buckets = executor.map(write_features, tasks, on_done=track(progress, "features", len(tasks)), small=True)
+            on_done = track(progress, "features", len(tasks), journal.tally)
+            sizes = bucket_sizes(prepared, len(catalogue(spec)))
+            buckets = journal.map(write_features, tasks, on_done=on_done, small=True, sizes=sizes)
             reconcile(prepared, buckets)
             check_unchanged(opened)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], Path(config.out))

@@ -14,7 +14,9 @@ from engine.bundle_store import Conditions, bundle_before, write_bundle
 from engine.cluster_history import first_free_id
 from engine.config import Config
 from engine.errors import HeldError
+from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
+from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
@@ -32,6 +34,7 @@ from engine.stages.accounts import account_files
 from engine.stages.cluster_notices import cluster_counts, cluster_warnings
 from engine.stages.clustering import learn_clusters
 from engine.stages.features import provisional_wants
+from engine.stages.input import sample_files
 from engine.stages.learning import (
     Learnt,
     MatrixRecord,
@@ -48,6 +51,7 @@ from engine.stages.learning_plan import (
     cluster_input,
     drift_task,
     learn_tasks,
+    learning_sizes,
     matrix_tasks,
     model_schema,
 )
@@ -56,6 +60,7 @@ from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import prepare, types_in_use
 from engine.stages.schemas import configured_schema
 from engine.stages.segmenting import applied_of, compile_applied
+from engine.stages.sizing import bucket_sizes
 from engine.stages.target_learning import TargetTask
 from engine.stages.tuning import tuned_tasks
 from engine.tables.workspace import workspace
@@ -107,15 +112,16 @@ def fit_opened(
     compared = {} if before is None else {"before": before.name, "first_cluster": str(first_id)}
     run_id = run_identity("fit", as_of, {**opened.fingerprints, **compared})
     refit, in_use = by_schedule(config, as_of, conditions_of(opened)) if if_drifted else (None, None)
-    with workspace(out, run_id) as work:
+    with workspace(out, run_id) as work, journalled(executor, work) as journal:
         with watch.stage("read"):
-            types = types_in_use(config, opened.given, as_of, executor, progress)
+            journal.check_paths(work, sample_files(opened.given))
+            types = types_in_use(config, opened.given, as_of, journal, progress)
             prepared = prepare(
                 config,
                 opened.given,
                 as_of,
                 work=work,
-                executor=executor,
+                executor=journal,
                 progress=progress,
                 types=types,
                 wanted=provisional_wants(config, types, contacts),
@@ -126,7 +132,7 @@ def fit_opened(
         if refit is not None and in_use is not None and not refit.due:
             with watch.stage("compare"):
                 refit, watched = by_users(
-                    config, refit, in_use, spec, prepared, work=work, executor=executor, progress=progress
+                    config, refit, in_use, spec, prepared, work=work, executor=journal, progress=progress
                 )
             if not refit.due:
                 check_unchanged(opened)
@@ -146,19 +152,21 @@ def fit_opened(
         with watch.stage("features"):
             days = (day_number(as_of), *anchor_days(config, prepared, as_of))
             accounts = account_files(
-                prepared, prepared.shelf, spec, days, work=work, executor=executor, progress=progress
+                prepared, prepared.shelf, spec, days, work=work, executor=journal, progress=progress
             )
             tasks = matrix_tasks(config, spec, prepared, as_of, contacts, work, accounts)
-            matrices = executor.map(build_matrices, tasks, on_done=track(progress, "features", len(tasks)))
+            on_done = track(progress, "features", len(tasks), journal.tally)
+            sizes = bucket_sizes(prepared, len(catalogue(spec)))
+            matrices = journal.map(build_matrices, tasks, on_done=on_done, sizes=sizes)
         reconcile(prepared, matrices)
         known = contact_counts(prepared, matrices)
         clusters = None
         if config.clusters.enabled:
             with watch.stage("cluster"):
                 given = cluster_input(config, spec, matrices, contacts, first_id)
-                clusters = learn_clusters(given, config, spec, before, work=work, executor=executor, progress=progress)
+                clusters = learn_clusters(given, config, spec, before, work=work, executor=journal, progress=progress)
         with watch.stage("learn"):
-            learnt = _learn(config, spec, matrices, as_of, contacts, before, executor, progress)
+            learnt = _learn(config, spec, matrices, as_of, contacts, before, journal, progress)
         check_unchanged(opened)
         bundle = Bundle(
             as_of=as_of,
@@ -237,7 +245,9 @@ def _learn(
     others = [task for task in planned if not isinstance(task, TargetTask)]
     targets = tuned_tasks(targets, config.model.tune, executor=executor, progress=progress)
     to_learn = [*others, *targets]
-    learnt = executor.map(learn, to_learn, on_done=track(progress, "learn", len(to_learn)))
+    sizes = learning_sizes(to_learn, matrices)
+    on_done = track(progress, "learn", len(to_learn), executor.tally)
+    learnt = executor.map(learn, to_learn, on_done=on_done, sizes=sizes)
     value, kept_value = _value(learnt, config, spec, before)
     models: list[TrainedModel] = []
     kept: dict[str, Sequence[str]] = {}

@@ -15,12 +15,16 @@ from engine.check_run import check_run
 from engine.config import Config
 from engine.config_segments import PRIMARY
 from engine.errors import HeldError
+from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
+from engine.execution.sizes import ledger_size
 from engine.feature_run import features_run
+from engine.features.catalogue import catalogue
 from engine.features.measures import needs_rows
 from engine.features.windows import day_number
 from engine.fitting import conditions_of, fit_opened, fit_run
 from engine.formats.commit import check_format, commit_run
+from engine.history import events
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.ledger.bucket import ledger_bucket, ledger_counts, ledger_tasks
 from engine.ledger.cascade import correct_later, ledger_records, note_publish
@@ -28,6 +32,7 @@ from engine.ledger.previous import check_user_type, find_previous
 from engine.progress import Progress, track
 from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
+from engine.schedule.late import input_marks
 from engine.segments.before import to_counts
 from engine.segments.definitions import definitions
 from engine.segments.findings import check_accepted
@@ -49,7 +54,7 @@ from engine.stages.drift import compare
 from engine.stages.features import wanted_of
 from engine.stages.forward import forward_shelf, keep_totals
 from engine.stages.guarding import guarded, segment_tables
-from engine.stages.input import read_links
+from engine.stages.input import read_links, sample_files
 from engine.stages.memberships import staged_lists, staged_scored, unknown_in_lists
 from engine.stages.notices import score_warnings
 from engine.stages.opening import Opened, check_unchanged, open_run
@@ -57,6 +62,7 @@ from engine.stages.preparation import prepare
 from engine.stages.schemas import bundle_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.stages.segmenting import applied_of, compile_applied, segments_hash
+from engine.stages.sizing import bucket_sizes
 from engine.stages.user_tables import user_tables
 from engine.stages.writing import check_staged, write_scored
 from engine.tables.layout import table_folder
@@ -115,11 +121,11 @@ class _Session:
     executor: Executor
     progress: Progress | None
     accept: tuple[str, ...]
+    next_as_of: date | None = None
 
 
 def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stopwatch) -> RunRecord:
-    config, out = opened.config, Path(opened.config.out)
-    executor, progress = how.executor, how.progress
+    config, out, progress = opened.config, Path(opened.config.out), how.progress
     fitted = load_bundle(folder)
     check_bundle(fitted, folder, as_of, learning_hashes(config))
     contacts = check_attributes(fitted, opened.contacts)
@@ -136,8 +142,9 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     fingerprints = {**opened.fingerprints, "bundle": identity, "segments": segments_hash(plan.definitions)}
     run_id = run_identity("score", as_of, fingerprints)
     mark = run_mark(run_id)
-    with workspace(out, run_id) as work:
+    with workspace(out, run_id) as work, journalled(how.executor, work) as executor:
         with watch.stage("read"):
+            executor.check_paths(work, sample_files(opened.given))
             prepared = prepare(
                 config,
                 opened.given,
@@ -176,7 +183,12 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                 )
                 for index, keys in enumerate(prepared.buckets)
             ]
-            buckets = executor.map(score_bucket, tasks, on_done=track(progress, "score", len(tasks)))
+            buckets = executor.map(
+                score_bucket,
+                tasks,
+                on_done=track(progress, "score", len(tasks), executor.tally),
+                sizes=bucket_sizes(prepared, len(catalogue(spec))),
+            )
         check_finite(buckets)
         reconcile(prepared, buckets)
         users = sum(bucket.users for bucket in buckets)
@@ -193,19 +205,20 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
         stats = reduce(add, (bucket.stats for bucket in buckets if bucket.stats is not None))
         told = guarded(stats, plan, config, before, as_of=as_of, attributes=contacts, accept=how.accept)
         drift = compare(fitted.drift, [bucket.drift for bucket in buckets])
-        notes = sorted({note for bucket in buckets for note in bucket.notes})
         counts["warnings"] = [
             *score_warnings(config, as_of, fitted, counts, prepared, drift),
             *cluster_alarms(fitted, users, sum(bucket.far for bucket in buckets), config),
             *list_notes(plan.definitions, as_of),
             *unknown_in_lists(plan.definitions, lists, buckets, work, as_of),
             *told,
-            *notes,
+            *sorted({note for bucket in buckets for note in bucket.notes}),
             *changes,
         ]
         counts |= to_counts(stats)
-        single = {"drift": drift, **segment_tables(stats, plan, applied, config.currency_digits)}
-        staged = {name: stage_table(frame, name, as_of, work, mark) for name, frame in single.items()}
+        staged = {
+            name: stage_table(frame, name, as_of, work, mark)
+            for name, frame in {"drift": drift, **segment_tables(stats, plan, applied, config.currency_digits)}.items()
+        }
         with watch.stage("ledger"):
             scored = staged_scored(
                 work,
@@ -218,7 +231,12 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                 spec=spec,
             )
             ledger_work = ledger_tasks(scored, before, work)
-            records = executor.map(ledger_bucket, ledger_work, on_done=track(progress, "ledger", len(ledger_work)))
+            records = executor.map(
+                ledger_bucket,
+                ledger_work,
+                on_done=track(progress, "ledger", len(ledger_work), executor.tally),
+                sizes=[ledger_size(bucket.users) for bucket in buckets],
+            )
         counts["ledger"] = ledger_counts(scored, before, records)
         tables = table_records(
             prepared,
@@ -235,10 +253,12 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
         )
         check_unchanged(opened)
         with watch.stage("publish"):
-            manifest = Manifest(run_id, as_of, identity, fingerprints, counts, tables)
+            marked = fingerprints | input_marks(config, prepared.index.entries, as_of)
+            manifest = Manifest(run_id, as_of, identity, marked, counts, tables)
             note_publish(out, as_of)
             publish(work, out, manifest)
-            corrected = correct_later(out, as_of, executor, progress)
+            events.published(run_id, as_of, ((table.name, table.rows, table.bytes) for table in tables))
+            corrected = correct_later(out, as_of, how.executor, progress, until=how.next_as_of)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], out)
         counts |= commit_run(config, as_of)
     if corrected:
@@ -254,17 +274,27 @@ def run(
     executor: Executor,
     accept: Collection[str] = (),
     progress: Progress | None = None,
+    next_as_of: date | None = None,
 ) -> RunRecord:
     """Fit when there is no bundle that fits the configuration and the date, then score.
 
     The latest bundle is used that was fitted on or before `as_of`, less than `refit_after_days` earlier, with the same
     configuration and the same types of user ids and contacts; so a back-fill finds the bundle of its time again.
 
+    Args:
+        config: The configuration.
+        as_of: First day that is not used.
+        executor: Where the tasks run.
+        accept: Guards whose findings do not hold the publish back.
+        progress: Told how far each stage is.
+        next_as_of: A date that the caller runs right after this one: what is published for it and for later ones is
+            corrected then, and not here.
+
     Raises:
         TamisError: As `fit_run` and `score_run`.
     """
     watch = Stopwatch()
-    how = _Session(executor, progress, tuple(accept))
+    how = _Session(executor, progress, tuple(accept), next_as_of)
     opened = open_run(config)
     # What would stop the scoring must not cost a fit first.
     check_user_type(Path(config.out), as_of, opened.given.user_dtype)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -43,6 +43,12 @@ class RunRecord:
     timings: dict[str, float] = field(default_factory=dict)
     tables: Mapping[str, TableSummary] = field(default_factory=dict)
     bundle: str | None = None
+
+    def with_warnings(self, warnings: Sequence[str]) -> RunRecord:
+        """The record with more warnings, before its own; what is published says nothing of them."""
+        if not warnings:
+            return self
+        return replace(self, counts={**self.counts, "warnings": [*warnings, *self.counts.get("warnings", ())]})
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values: `{run_id, as_of, counts, timings, tables, bundle}`."""

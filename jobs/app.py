@@ -10,15 +10,12 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from jobs.check import check
+from engine.errors import ConfigError
 from jobs.console import run_guarded, write
 from jobs.explain import explain
-from jobs.fit import fit
 from jobs.init import init
 from jobs.later import add_command_later, add_later
 from jobs.options import AsJson, Quiet
-from jobs.run import run
-from jobs.score import score
 from jobs.session import parse_day
 from jobs.validate import validate
 
@@ -80,14 +77,33 @@ def _print_version(wanted: bool) -> None:
     raise typer.Exit
 
 
+def _require(wanted: str | None) -> None:
+    """Refuse to be another version than the one that submitted a job: its id would name other code than ran."""
+    if wanted is None:
+        return
+    from importlib.metadata import version
+
+    here = version("tamis")
+    if here != wanted:
+        raise ConfigError(
+            f"the job was submitted by Tamis {wanted}, the cluster has {here}",
+            code="cluster-version",
+            hint="Install the same version on both, then submit the job again.",
+        )
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool,
         typer.Option("--version", "-V", is_eager=True, callback=_print_version, help="Print the versions and exit."),
     ] = False,
+    require: Annotated[
+        str | None,
+        typer.Option("--require", metavar="VERSION", callback=_require, hidden=True, help="Only as this version."),
+    ] = None,
 ) -> None:
-    del version
+    del version, require
 
 
 def _later(name: str, panel: str, sentence: str) -> None:
@@ -118,10 +134,32 @@ def demo(
     run_demo(out=out, as_of=day, executor=executor, address=address, as_json=as_json, quiet=quiet)
 
 
-app.command(rich_help_panel="Run")(check)
-app.command(rich_help_panel="Run")(fit)
-app.command(rich_help_panel="Run")(score)
-app.command(rich_help_panel="Run")(run)
+_later("check", "Run", "Read the event logs and count what would be kept, repeated or rejected; nothing is published.")
+_later("fit", "Run", "Learn what stays still between runs: RFM edges, clusters and propensity models, in one bundle.")
+_later("score", "Run", "Compute features, score every user, assign segments and publish the tables of one day.")
+_later("run", "Run", "Fit when there is no valid bundle or the last one is old, then score.")
+_later(
+    "backfill",
+    "Run",
+    "Run the dates that are missing or for which late data came, the earliest first, and leave what is done.",
+)
+_later(
+    "submit",
+    "On a cluster",
+    "Run a command as a job of a Ray cluster; the same job, date and configuration is the same job.",
+)
+_later(
+    "status",
+    "On a cluster",
+    "List the submitted jobs that a Ray cluster remembers, the latest first, or say how one of them is.",
+)
+_later("logs", "On a cluster", "Print what a submitted job has written; to follow it changes nothing about it.")
+_later("stop", "On a cluster", "End a submitted job, and wait until it has; the published tables stay as they are.")
+_later(
+    "plan",
+    "Run",
+    "Say what a run would do and why, how long it takes and what it needs, before anything runs.",
+)
 _later("ddl", "Hand over", "Print the statements that make the published tables in a warehouse and fill them.")
 _later(
     "export",
@@ -145,7 +183,13 @@ _later(
 _later(
     "gc", "Keep", "Remove what no reader needs; published dates only when they are beyond every limit that is given."
 )
+_later("task", "Keep", "Run one failed task of a run by itself, on a copy, or list the failed ones.")
 _later("verify", "Keep", "Compare tables, bundles and rollups with the checksums that were written with them.")
+_later(
+    "doctor",
+    "Keep",
+    "Check versions, memory, disk, folder modes, clock and cluster before a run, and print what to do.",
+)
 for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
     ("clusters", "Look at the clusters of users that fits have found."),
@@ -153,6 +197,7 @@ for _name, _help in (
     ("features", "Look at the feature columns, or write their table."),
     ("points", "Look at the score cards, and at what their rules tell."),
     ("rollup", "Look at the rollup store, or mend it."),
+    ("runs", "Look at the runs there were: what each did, how long it took, and how it ended."),
     ("segments", "Look at the segments, check them, and try rules."),
     ("tables", "Look at Delta or Iceberg tables, and keep them small."),
 ):

@@ -11,9 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn, TextIO
 
+import typer
 from typer.exceptions import TyperException
 
 from engine.errors import ConfigError, ExitCode, ResourceError, TamisError
@@ -23,9 +26,45 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 _NUMBER = re.compile(r"–|-?\d[\d,]*(\.\d+)?( ?(%|k?B|[MG]B))?")
 # How Typer says it of an option with choices.
 _NOT_A_CHOICE = re.compile(r"(?:Value error, )?('[^']*') is not one of ((?:'[^']*'(?:, )?)+)\.?")
+_WARNING = "warning: "
 _RED = "\x1b[31m"
 _DIM = "\x1b[2m"
 _RESET = "\x1b[0m"
+
+
+@dataclass
+class Structured:
+    """Stderr is read by a program: everything that is told there is one JSON object per line.
+
+    Attributes:
+        context: What every line says.
+        told: The failure that a line was written of already.
+    """
+
+    context: Mapping[str, object] = field(default_factory=dict)
+    told: BaseException | None = None
+
+    def say(self, level: str, event: str, message: str, **fields: object) -> None:
+        from datetime import UTC, datetime
+
+        from engine.history.logs import json_line
+
+        write(sys.stderr, json_line(datetime.now(UTC), level, event, message, self.context, fields))
+
+
+_STRUCTURED: ContextVar[Structured | None] = ContextVar("structured", default=None)
+
+
+def structured() -> Structured | None:
+    """How stderr is written when a program reads it; None when people do."""
+    return _STRUCTURED.get()
+
+
+def begin_structured() -> Structured:
+    """From now on, and until the command ends, stderr has one JSON object per line."""
+    made = _STRUCTURED.get() or Structured()
+    _STRUCTURED.set(made)
+    return made
 
 
 class Terminated(BaseException):
@@ -39,21 +78,36 @@ def run_guarded(action: Callable[[], object], *, as_json: bool) -> int:
         action: The command. An integer that it returns is its exit code.
         as_json: Whether a failure is also to be one JSON object on stdout.
     """
+    before = _STRUCTURED.set(None)
     try:
         with _terminate_as_exception():
             code = action()
+        if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing.
+            return report_failure(KeyboardInterrupt(), as_json=as_json)
+        return code if isinstance(code, int) else ExitCode.DONE
     except SystemExit as error:
         return _exit_code_of(error)
     except BaseException as error:  # noqa: BLE001 - the last line of defence; a panic of Polars is a BaseException
         return report_failure(error, as_json=as_json)
-    if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing.
-        return report_failure(KeyboardInterrupt(), as_json=as_json)
-    return code if isinstance(code, int) else ExitCode.DONE
+    finally:
+        _STRUCTURED.reset(before)
 
 
 def report_failure(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong and return the exit code for it."""
     code, name, message, hint = _diagnosis(error)
+    program = structured()
+    if program is None:
+        _show_failure(error, code, name, message, hint)
+    elif program.told is None or not (program.told is error or isinstance(error, KeyboardInterrupt)):
+        program.say("error", "error", clean(message), code=name, hint=clean(hint), exit_code=int(code))
+    if as_json:
+        failure = {"code": name, "message": clean(message), "hint": clean(hint), "exit_code": int(code)}
+        print_json({"error": failure})
+    return int(code)
+
+
+def _show_failure(error: BaseException, code: ExitCode, name: str, message: str, hint: str) -> None:
     if code == ExitCode.BUG:
         import traceback
 
@@ -61,10 +115,16 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
     write(sys.stderr, _coloured(sys.stderr, _RED, f"error[{name}]:") + f" {clean(message)}")
     if hint:
         write(sys.stderr, _coloured(sys.stderr, _DIM, "hint:") + f" {clean(hint)}")
-    if as_json:
-        failure = {"code": name, "message": clean(message), "hint": clean(hint), "exit_code": int(code)}
-        print_json({"error": failure})
-    return int(code)
+
+
+def diagnosis(error: BaseException) -> tuple[int, str, str, str]:
+    """Exit code, error code, message and hint of whatever ends a command, an exit included."""
+    if isinstance(error, SystemExit):
+        return _exit_code_of(error), "exit", f"ended with {_exit_code_of(error)}", ""
+    if isinstance(error, typer.Exit):
+        return error.exit_code, "exit", f"ended with {error.exit_code}", ""
+    code, name, message, hint = _diagnosis(error)
+    return int(code), name, message, hint
 
 
 def print_json(value: Mapping[str, object]) -> None:
@@ -92,9 +152,16 @@ def plural(count: int, noun: str) -> str:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """A message for a person, on stderr."""
-    if not quiet:
+    """A message for a person, on stderr; a line of the log where a program reads that."""
+    if quiet:
+        return
+    program = structured()
+    if program is None:
         write(sys.stderr, clean(text))
+        return
+    is_warning = text.startswith(_WARNING)
+    event, level = ("warning", "warning") if is_warning else ("message", "info")
+    program.say(level, event, clean(text.removeprefix(_WARNING)))
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -120,10 +187,10 @@ def _diagnosis(error: BaseException) -> tuple[ExitCode, str, str, str]:
             message = _NOT_A_CHOICE.sub(r"expected one of \2, got \1", error.format_message())
             return ExitCode.USAGE, "usage", message, f"See: {command} --help"
         case KeyboardInterrupt():
-            hint = "The published tables are untouched; the same command starts again."
+            hint = "The published tables are untouched; the same command goes on where it stopped."
             return ExitCode.INTERRUPTED, "interrupted", "interrupted", hint
         case Terminated():
-            hint = "The published tables are untouched; the same command starts again."
+            hint = "The published tables are untouched; the same command goes on where it stopped."
             return ExitCode.TERMINATED, "terminated", "terminated by a signal (SIGTERM)", hint
         case MemoryError():
             return ResourceError.exit_code, "out-of-memory", "memory ran out", "Lower execution.rows_per_task."
@@ -139,7 +206,8 @@ def _diagnosis(error: BaseException) -> tuple[ExitCode, str, str, str]:
             message = f"permission denied: {error.filename!r}" if error.filename else "permission denied"
             return ConfigError.exit_code, "permission-denied", message, "Check who owns the file or folder."
     message = f"this is a bug in tamis: {type(error).__name__}: {error}"
-    return ExitCode.BUG, "bug", message, "Please report it with the lines above."
+    hint = " ".join(["Please report it with the lines above.", *getattr(error, "__notes__", ())])
+    return ExitCode.BUG, "bug", message, hint
 
 
 def _exit_code_of(error: SystemExit) -> int:
@@ -156,15 +224,36 @@ def _terminate_as_exception() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise_terminated)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    # Left alone where it is ignored, as under nohup.
+    if before[signal.SIGINT] is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _raise_interrupted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _end_at_the_next()
     raise Terminated
+
+
+def _raise_interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _end_at_the_next()
+    raise KeyboardInterrupt
+
+
+def _end_at_the_next() -> None:
+    """From now on a signal ends the process on the spot: what the first one has begun to clean up is swept later.
+
+    It is left to the system, for native code may keep the interpreter from its handlers for seconds.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _coloured(stream: TextIO, colour: str, text: str) -> str:

@@ -10,8 +10,23 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from jobs.console import clean, print_json, print_table, say, write
-from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
-from jobs.session import Settings, load, parse_day, session, show_record
+from jobs.options import (
+    DEFAULT_CONFIG,
+    Address,
+    AsJson,
+    AsOf,
+    Assignments,
+    ConfigFile,
+    ExecutorName,
+    LogFile,
+    LogFormat,
+    MetricsFile,
+    NotifyCommand,
+    NotifyOn,
+    Out,
+    Quiet,
+)
+from jobs.session import Settings, Watching, load, load_watched, parse_day, session, show_record
 
 if TYPE_CHECKING:
     from engine.features.feature import Feature
@@ -49,16 +64,22 @@ def write_features(
     executor: ExecutorName = None,
     address: Address = None,
     assignments: Assignments = None,
+    log_format: LogFormat = None,
+    log_file: LogFile = None,
+    metrics_file: MetricsFile = None,
+    notify_command: NotifyCommand = None,
+    notify_on: NotifyOn = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Compute the features of every user as of a day and write them as Parquet, without a model."""
     day = parse_day(as_of)
-    loaded = load(config, Settings(assignments or (), out, executor, address))
+    watching = Watching(log_format, log_file, metrics_file, notify_command, notify_on)
+    watched = load_watched("features", day, config, Settings(assignments or (), out, executor, address, watching))
     from engine.pipeline import features_run
 
-    with session(loaded.config, quiet=quiet) as run:
-        record = features_run(run.config, day, to, executor=run.executor, progress=run.progress)
+    with session(watched.loaded.config, quiet=quiet, watched=watched) as run:
+        record = run.done(features_run(run.config, day, to, executor=run.executor, progress=run.progress))
     show_record(record, as_json=as_json, quiet=quiet)
 
 

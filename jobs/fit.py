@@ -6,8 +6,23 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import DEFAULT_CONFIG, Address, AsJson, AsOf, Assignments, ConfigFile, ExecutorName, Out, Quiet
-from jobs.session import Settings, load, parse_day, session, show_record
+from jobs.options import (
+    DEFAULT_CONFIG,
+    Address,
+    AsJson,
+    AsOf,
+    Assignments,
+    ConfigFile,
+    ExecutorName,
+    LogFile,
+    LogFormat,
+    MetricsFile,
+    NotifyCommand,
+    NotifyOn,
+    Out,
+    Quiet,
+)
+from jobs.session import Settings, Watching, load_watched, parse_day, session, show_record
 
 
 def fit(
@@ -18,6 +33,11 @@ def fit(
     executor: ExecutorName = None,
     address: Address = None,
     assignments: Assignments = None,
+    log_format: LogFormat = None,
+    log_file: LogFile = None,
+    metrics_file: MetricsFile = None,
+    notify_command: NotifyCommand = None,
+    notify_on: NotifyOn = None,
     tune: Annotated[
         int | None,
         typer.Option("--tune", metavar="N", min=0, help="Try N settings per model first (pip install 'tamis[tune]')."),
@@ -34,9 +54,12 @@ def fit(
     """Learn what stays still between runs: RFM edges, clusters and propensity models, in one bundle."""
     day = parse_day(as_of)
     trials = () if tune is None else (f"model.tune={tune}",)
-    loaded = load(config, Settings((*(assignments or ()), *trials), out, executor, address))
+    watching = Watching(log_format, log_file, metrics_file, notify_command, notify_on)
+    watched = load_watched(
+        "fit", day, config, Settings((*(assignments or ()), *trials), out, executor, address, watching)
+    )
     from engine.pipeline import fit_run
 
-    with session(loaded.config, quiet=quiet) as run:
-        record = fit_run(run.config, day, executor=run.executor, progress=run.progress, if_drifted=if_drifted)
+    with session(watched.loaded.config, quiet=quiet, watched=watched) as run:
+        record = run.done(fit_run(run.config, day, executor=run.executor, progress=run.progress, if_drifted=if_drifted))
     show_record(record, as_json=as_json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal: count and time left of every stage that takes longer than a second."""
+"""Progress bars on a terminal: tasks, rows and time left of every stage that takes longer than a second."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine.progress import Progress, ProgressEvent
+from jobs.console import plural
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -40,16 +41,33 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress | None]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[more]}"),
     )
     stages: dict[str, TaskID] = {}
     with SlowStages(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def show(event: ProgressEvent) -> None:
             if event.stage not in stages:
-                stages[event.stage] = bars.add_task(event.stage, total=event.total)
-            bars.update(stages[event.stage], completed=event.done, total=event.total)
+                stages[event.stage] = bars.add_task(event.stage, total=event.total, more="")
+            number = stages[event.stage]
+            more = details(event, _seconds(bars.tasks[bars.task_ids.index(number)]))
+            bars.update(number, completed=event.done, total=event.total, more=more)
 
         yield show
+
+
+def details(event: ProgressEvent, seconds: float) -> str:
+    """What there is to say of a stage beside its tasks, after so many seconds: `1,200,000 rows/s, 2 tasks retried`."""
+    parts = []
+    if event.rows and seconds > 0:
+        parts.append(f"{event.rows / seconds:,.0f} rows/s")
+    if event.bytes and seconds > 0:
+        parts.append(f"{event.bytes / seconds / 1e6:,.1f} MB/s")
+    if event.retried:
+        parts.append(f"{plural(event.retried, 'task')} retried")
+    if event.spilled:
+        parts.append(f"{event.spilled / 1e9:,.1f} GB spilled")
+    return ", ".join(parts)
 
 
 def _seconds(task: Task) -> float:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import print_json
+from jobs.console import begin_structured, diagnosis, print_json, say, structured
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from engine.config import Config
     from engine.config_file import LoadedConfig
     from engine.execution.protocol import Executor
+    from engine.history.record import Failure
+    from engine.history.recording import Asked, Recording
+    from engine.history.telling import Console
     from engine.progress import Progress
     from engine.record import RunRecord
 
@@ -31,6 +36,33 @@ class Session:
     config: Config
     executor: Executor
     progress: Progress | None
+    recording: Recording | None = None
+    warnings: tuple[str, ...] = ()
+
+    def done(self, record: RunRecord) -> RunRecord:
+        """Take down what the run gave; the record is returned with the warnings from before it began."""
+        record = record.with_warnings(self.warnings)
+        return record if self.recording is None else self.recording.finish(record)
+
+    def skipped(self, exit_code: int = 0) -> None:
+        """There was nothing to do; the command is to end with `exit_code`."""
+        if self.recording is not None:
+            self.recording.skip(exit_code)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The options of a command that replace values of section `watch`; None where one was not given."""
+
+    log_format: str | None = None
+    log_file: str | None = None
+    metrics_file: str | None = None
+    notify_command: str | None = None
+    notify_on: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Those that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -41,6 +73,8 @@ class Settings:
     out: str | None = None
     executor: str | None = None
     address: str | None = None
+    watching: Watching = field(default_factory=Watching)
+    others: Sequence[tuple[str, object]] = ()
 
     def overrides(self) -> list[tuple[str, object]]:
         """The overrides, in rising order of precedence."""
@@ -50,6 +84,8 @@ class Settings:
         return [
             *parse_assignments(self.assignments),
             *((key, value) for key, value in named.items() if value is not None),
+            *((f"watch.{name}", value) for name, value in self.watching.given().items()),
+            *self.others,
         ]
 
 
@@ -60,9 +96,108 @@ def load(path: Path, settings: Settings) -> LoadedConfig:
     return load_config(path, overrides=settings.overrides())
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A run that leaves a record, and that others are told of.
+
+    Attributes:
+        command: Its name.
+        as_of: First day that is not used.
+        loaded: Its configuration.
+    """
+
+    command: str
+    as_of: date | None
+    loaded: LoadedConfig
+
+
+def load_watched(command: str, as_of: date | None, path: Path, settings: Settings) -> Watched:
+    """As `load`, for a run that others are told of: also when it has no configuration, by what the options say."""
+    given = settings.watching.given()
+    if given.get("log_format") == "json":
+        begin_structured().context = {"command": command, "as_of": as_of}
+    try:
+        return Watched(command, as_of, load(path, settings))
+    except BaseException as error:
+        if given:
+            from engine.config_watch import Watch
+            from engine.history.recording import Asked, refused
+
+            with suppress(ValueError):
+                watch = Watch.model_validate(given)
+                refused(watch, Asked(command, as_of, str(path), {}, dict(os.environ)), _failure(error), _console())
+        raise
+
+
 @contextmanager
-def session(config: Config, *, quiet: bool) -> Iterator[Session]:
-    """Open the executor and the progress bars."""
+def session(
+    config: Config, *, quiet: bool, watched: Watched | None = None, before: Callable[[], Sequence[str]] = tuple
+) -> Iterator[Session]:
+    """Open the executor and the progress bars, and record the run if it is one to be watched.
+
+    Args:
+        config: The configuration.
+        quiet: No progress bars.
+        watched: What is recorded of it; None for what leaves no record.
+        before: What comes before the run and may last, so that no executor is kept waiting; gives warnings.
+    """
+    if watched is None:
+        warnings = tuple(before())
+        with _opened(config, quiet=quiet) as opened:
+            yield replace(opened, warnings=warnings)
+        return
+    from engine.history.recording import recording
+
+    program = begin_structured() if config.watch.log_format == "json" else structured()
+    with ExitStack() as stack:
+        try:
+            recorder = stack.enter_context(recording(config, _asked(watched, quiet=quiet), _console()))
+            if program is not None:
+                program.context = recorder.context.fields
+            warnings = tuple(before())
+            opened = stack.enter_context(_opened(config, quiet=quiet or program is not None))
+            progress = recorder.watching(opened.progress, opened.executor.tally)
+            yield Session(opened.config, opened.executor, progress, recorder, warnings)
+        except BaseException as error:
+            # An exit is no failure that is told of again, and a log that cannot be opened told nothing yet.
+            if program is not None and not (isinstance(error, ConfigError) and error.code == "log-file"):
+                program.told = error
+            raise
+
+
+def _asked(watched: Watched, *, quiet: bool) -> Asked:
+    from engine.config_file import COMMAND_LINE
+    from engine.history.recording import Asked
+
+    loaded = watched.loaded
+    given = {key: loaded.values[key] for key, origin in loaded.origins.items() if origin == COMMAND_LINE}
+    return Asked(watched.command, watched.as_of, str(loaded.path.absolute()), given, dict(os.environ), quiet)
+
+
+def _console() -> Console:
+    import sys
+
+    from engine.history.telling import Console
+
+    def warn(message: str) -> None:
+        # As an event it is a line of the log already.
+        if structured() is None:
+            say(f"warning: {message}")
+
+    def stderr() -> TextIO:
+        return sys.stderr
+
+    return Console(_failure, warn, stderr)
+
+
+def _failure(error: BaseException) -> Failure:
+    from engine.history.record import Failure
+
+    return Failure(*diagnosis(error))
+
+
+@contextmanager
+def _opened(config: Config, *, quiet: bool) -> Iterator[Session]:
     _give_back_large_blocks()
     # Read when LightGBM loads: its waiting threads spin, which makes two of them slower than one on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -138,7 +273,8 @@ def show_record(record: RunRecord, *, as_json: bool, quiet: bool) -> None:
     """Print what a run did: one JSON object, or a summary for people; its warnings go to stderr."""
     from jobs.summary import print_summary, print_warnings
 
-    if not quiet:
+    # Where stderr is a log, they are lines of it already.
+    if not quiet and structured() is None:
         print_warnings(record)
     if as_json:
         print_json(record.to_dict())

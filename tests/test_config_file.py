@@ -162,7 +162,7 @@ name = "vip"
         "  command line: clusters.k_min: expected a whole number, got 'x'",
         (
             "  command line: execution.nodes: unknown key (known: executor, address, rows_per_task, cpus_per_task, "
-            "task_timeout_seconds, retries)"
+            "task_timeout_seconds, straggler_factor, retries, local_cpus, dashboard)"
         ),
         (
             "  line 1: timezone: expected an IANA time zone such as 'Europe/Paris' or 'UTC', got 'Europe/Pari' "
@@ -270,6 +270,7 @@ def test_hash_changes_with_what_changes_numbers(write: Write) -> None:
         ("out=elsewhere",),
         ("execution.executor=ray", "execution.address=head:6379", "execution.retries=0"),
         ("execution.cpus_per_task=2", "execution.task_timeout_seconds=5"),
+        ("execution.local_cpus=1", "execution.straggler_factor=0", "execution.dashboard=true"),
         ("seed=1",),
     ]
     other = [("seed=2",), ("execution.rows_per_task=5",), ("timezone=Europe/Paris",), ("sources.shop.where=a > 1",)]

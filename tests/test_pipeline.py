@@ -359,7 +359,7 @@ class Meddling(LocalExecutor):
         super().__init__(threads=1)
         self.file, self.stage = file, stage
 
-    def map(self, function: Any, tasks: Any, *, on_done: Any = None, small: bool = False) -> Any:
+    def map(self, function: Any, tasks: Any, *, on_done: Any = None, **more: Any) -> Any:
         results = super().map(function, tasks, on_done=on_done)
         if function.__name__ == self.stage:
             pl.read_parquet(self.file)[:-1].write_parquet(self.file)
@@ -597,7 +597,7 @@ def test_another_run_holds_the_output(sample: Sample, tmp_path: Path) -> None:
 
 def test_a_stage_that_loses_rows_is_found_out(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Losing(LocalExecutor):
-        def map(self, function: Any, tasks: Any, *, on_done: Any = None, small: bool = False) -> Any:
+        def map(self, function: Any, tasks: Any, *, on_done: Any = None, **more: Any) -> Any:
             kept = tasks[:-1] if function.__name__ == "score_bucket" else tasks
             return super().map(function, kept, on_done=on_done)
 

@@ -12,6 +12,7 @@ from engine.errors import DataError
 from engine.events.ingest import Piece
 from engine.events.read import reading, scan, source_mapping, unchanged
 from engine.execution.protocol import Executor
+from engine.execution.sizes import reading_size
 from engine.remote.fetch import at_hand
 
 MAX_TYPES = 200
@@ -41,7 +42,8 @@ def discover_types(
     Raises:
         DataError: So many that the mapping is probably wrong.
     """
-    found = {*known, *(name for names in executor.map(discover, tasks, on_done=on_done) for name in names)}
+    sizes = [reading_size(sum(piece.rows for piece in task.pieces)) for task in tasks]
+    found = {*known, *(name for names in executor.map(discover, tasks, on_done=on_done, sizes=sizes) for name in names)}
     if len(found) > MAX_TYPES:
         raise DataError(
             f"the log has more than {MAX_TYPES} different event types, such as "

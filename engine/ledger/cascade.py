@@ -53,7 +53,9 @@ def note_publish(out: Path, as_of: date) -> None:
         durable_json({"since": since.isoformat()}, work_root(out) / _NOTE)
 
 
-def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress | None = None) -> tuple[date, ...]:
+def correct_later(
+    out: Path, as_of: date, executor: Executor, progress: Progress | None = None, *, until: date | None = None
+) -> tuple[date, ...]:
     """Make the ledgers anew that a publish made wrong; call it under `writer_lock`, right after `publish`.
 
     A date is left as it is when the date before it was removed: what it was made from was right.
@@ -63,6 +65,8 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
         as_of: The date that was published.
         executor: Where the tasks run.
         progress: Told how far each corrected date is.
+        until: The next date that the caller publishes or corrects: it and those after it are left for then, and the
+            note stays, so that dates that are published again in order are corrected once and not each time.
 
     Returns:
         The dates whose ledgers were replaced, ascending; none when nothing was to be done.
@@ -76,9 +80,10 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
     manifests = (read_manifest(manifest_path(out, day)) for day in earlier)
     before = next((manifest for manifest in manifests if has_ledger(manifest)), None)
     corrected = []
-    for day in dates:
-        if day < start:
-            continue
+    later = [day for day in dates if day >= start]
+    for day in later:
+        if until is not None and day >= until:
+            break
         manifest = read_manifest(manifest_path(out, day))
         if not has_ledger(manifest):
             continue
@@ -86,7 +91,10 @@ def correct_later(out: Path, as_of: date, executor: Executor, progress: Progress
             manifest = _correct(manifest, before, out, executor, progress)
             corrected.append(day)
         before = manifest
-    disk.remove_file(work_root(out) / _NOTE)
+    if until is not None and before is not None and later and later[-1] >= until:
+        durable_json({"since": before.as_of.isoformat()}, work_root(out) / _NOTE)
+    else:
+        disk.remove_file(work_root(out) / _NOTE)
     return tuple(corrected)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -85,7 +86,9 @@ def roll(task: RollTask) -> Rolled:
                 # One unit at a time is held for writing.
                 entries[-1][2].result()
             stem = settings.stem(work.unit, work.fingerprint)
-            future = writer.submit(_write, made, settings, users, stem, work.ids if work.keeps_ids else None)
+            name = work.ids if work.keeps_ids else None
+            # In this context, so that the files are known as those of this task.
+            future = writer.submit(copy_context().run, _write, made, settings, users, stem, name)
             entries.append((work, record, future))
             # The rows of a large unit go before those of the next one come.
             if work.rows > AHEAD_ROWS // 2:

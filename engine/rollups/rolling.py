@@ -16,7 +16,8 @@ from engine.events.ingest import Piece, Roles
 from engine.events.read import input_changed
 from engine.events.untrusted import Quarantined
 from engine.execution.plan import TASK_ROWS, plan_pieces
-from engine.execution.protocol import Executor
+from engine.execution.protocol import Executor, TaskSize
+from engine.execution.sizes import reading_size
 from engine.progress import Progress, track
 from engine.rollups.index import Entry, Index
 from engine.rollups.ranges import key_ranges
@@ -115,7 +116,7 @@ def roll_units(
     small = [item for item in stale if _rows(item) <= whole]
     # Each task reads the users that are known: their number must not grow with that of the users.
     portions = list(_portions(rolling, small, max(limit, sum(map(_rows, small)) // MOST_PORTIONS)))
-    done = track(progress, "read events", len(portions) + len(large))
+    done = track(progress, "read events", len(portions) + len(large), executor.tally)
     # Large ones come first: the ids of one are read from its files and not from the log.
     for number, item in enumerate(large):
         known = tuple(file.path for file in (*rolling.index.users, *users))
@@ -130,7 +131,8 @@ def roll_units(
         works = tuple(_work(rolling, settings, item, log) for item in items)
         names = known + tuple(task.new_users for task in tasks)
         tasks.append(RollTask(settings, works, names, f"users/{stem}-{number:05d}.parquet"))
-    for rolled in executor.map(roll, tasks, on_done=done):
+    sizes = [_size(items) for _, items in portions]
+    for rolled in executor.map(roll, tasks, on_done=done, sizes=sizes):
         entries += rolled.entries
         users += rolled.users
     promised = {(rolling.config.sources[item.unit.source].name, item.unit.label): item for item in stale}
@@ -156,6 +158,10 @@ def _users_stem(rolling: Rolling, stale: Sequence[Found]) -> str:
     links = None if rolling.index.links is None else rolling.index.links.sha256
     what = repr((wanted, known, rolling.codes, sorted(rolling.index.rekeyed.items()), links))
     return hashlib.sha256(what.encode()).hexdigest()[:12]
+
+
+def _size(items: Sequence[Found]) -> TaskSize:
+    return reading_size(sum(map(_rows, items)), sum(file.size for item in items for file in item.unit.files))
 
 
 def _rows(item: Found) -> int:
@@ -243,13 +249,14 @@ def _roll_large(
         PartTask(settings, work, pieces, str(rolling.work / f"{stem}-{number:05d}.parquet"))
         for number, pieces in enumerate(plan_pieces(item.pieces, limit))
     ]
-    rows = executor.map(encode_part, parts)
+    sizes = [reading_size(sum(piece.rows for piece in part.pieces)) for part in parts]
+    rows = executor.map(encode_part, parts, sizes=sizes)
     ranges = [
         RangeTask(
             settings, work, tuple(part.part for part in parts), keys, number, known, f"{new_users}-{number:05d}.parquet"
         )
         for number, keys in enumerate(key_ranges(-(-_rows(item) // limit)))
     ]
-    finished = executor.map(roll_range, ranges)
+    finished = executor.map(roll_range, ranges, sizes=[reading_size(-(-_rows(item) // len(ranges)))] * len(ranges))
     users = tuple(file for record in finished for file in record.users)
     return Rolled((large_entry(work, settings, rows, finished),), users)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from engine.config import Config, Source
 from engine.errors import IntegrityError, TamisError
 from engine.events.ingest import tells_machines
+from engine.execution.journal import files_of, goes_on
 from engine.execution.protocol import Executor
 from engine.progress import Progress
 from engine.rollups.bucket import colliding_ids
@@ -176,8 +177,8 @@ def update(  # noqa: PLR0913 - the one way into the store
         # Equal as text, ids of another type have the same keys: the store would go on telling the old ones.
         index = replace(index, entries=(), users=(), checkpoint=None)
     wanted_codes = tuple(codes.index(code) for code in dict.fromkeys(wanted.codes))
-    # What a killed update left behind is not to be taken for the work of this one.
-    sweep(store)
+    # What another update left behind is not to be taken for the work of this one.
+    sweep(store, files_of(executor))
     index, damaged = whole_part(index, store, executor)
     try:
         log = Linked(_before(config, found), config.exclude)
@@ -220,21 +221,21 @@ def update(  # noqa: PLR0913 - the one way into the store
         check(updated)
         if updated != before:
             write_index(updated, store)
-    except BaseException:
+    except BaseException as error:
         with suppress(TamisError, OSError):
-            sweep(store)
+            sweep(store, files_of(executor) if goes_on(error) else ())
         raise
-    sweep(store)
+    sweep(store, files_of(executor))
     return Updated(updated, len(stale), rolled.rows, tuple(sorted(damaged)))
 
 
-def sweep(store: Path) -> int:
-    """Remove the files that the index does not name; their number."""
+def sweep(store: Path, more: Collection[Path] = ()) -> int:
+    """Remove the files that neither the index names nor `more` has; their number."""
     kept = {file.path for file in open_index(store)[0].files()} | {INDEX_NAME}
-    gone = [name for name in disk.list_files(store) if name not in kept]
+    gone = [name for name in disk.list_files(store) if name not in kept and (store / name).absolute() not in more]
     for name in gone:
         disk.remove_file(store / name)
-    if kept == {INDEX_NAME} and not (store / INDEX_NAME).exists() and store.exists():
+    if store.exists() and not disk.list_files(store):
         disk.remove_tree(store)
     return len(gone)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from engine.execution.journal import unjournalled
 from engine.execution.protocol import Executor
 from engine.rollups.index import Index
 from engine.tables.durable import sha256_of
@@ -35,7 +36,7 @@ def whole_part(index: Index, store: Path, executor: Executor) -> tuple[Index, se
     links of ids it is not known whose events a unit holds.
     """
     tasks = [VerifyTask(str(store), files) for files in portions(list(index.files()))]
-    broken = {path for paths in executor.map(damaged_files, tasks) for path in paths}
+    broken = {path for paths in unjournalled(executor).map(damaged_files, tasks) for path in paths}
     if not broken:
         return index, set()
     shared = (*index.users, *([] if index.links is None else [index.links]))

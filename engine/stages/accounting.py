@@ -15,6 +15,7 @@ from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA
 from engine.events.record import IngestRecord
+from engine.history import events
 from engine.stages.preparation import Prepared
 from engine.stages.scoring import ScoreRecord, SegmentSize
 from engine.tables.durable import durable_parquet
@@ -57,9 +58,11 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what happens inside."""
+        events.stage_begun(name)
         start = time.perf_counter()
         yield
         self._seconds[name] = time.perf_counter() - start
+        events.stage_ended(name, self._seconds[name])
 
     def timings(self) -> dict[str, float]:
         """Seconds per finished stage, and `total`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import Config
+from engine.history import events
 from engine.ledger.previous import Previous
 from engine.segments.before import read_before
 from engine.segments.composition import segment_composition
@@ -51,6 +52,10 @@ def guarded(
     findings = judge(
         stats, then, plan.definitions, plan.rules, config, as_of=as_of, attributes=attributes, accept=accept
     )
+    for finding in findings.held:
+        events.guard_held(finding.guard, finding.text)
+    for warning in findings.warnings:
+        events.warned(warning)
     if findings.held:
         raise held_error(findings)
     return findings.warnings

@@ -22,7 +22,7 @@ from engine.events.ingest import Piece
 from engine.events.probe import Footer, read_footers
 from engine.events.read import Stamp, input_changed, reading, scan, source_mapping
 from engine.events.untrusted import DataRequest, Quarantined, columns_read, data_problems, unreadable
-from engine.remote.address import RemoteFile
+from engine.remote.address import RemoteFile, is_remote
 from engine.remote.fetch import cache_folder
 from engine.rollups.index import Entry, Index
 from engine.rollups.rolling import Found
@@ -112,6 +112,12 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
     if config.identity is not None:
         identity_files(config.identity, dtype_of(user_dtype), remote)
     return Input(units_found, known, user_dtype, lost)
+
+
+def sample_files(given: Input) -> list[Path]:
+    """A file of each source, of those that lie in a file system."""
+    first = {item.unit.source: item.unit.files[0].path for item in reversed(given.units)}
+    return [Path(path) for _, path in sorted(first.items()) if not is_remote(path)]
 
 
 def dtype_of(user_dtype: str) -> pl.DataType:

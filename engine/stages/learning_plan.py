@@ -7,11 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from engine.config import Config, Target
 from engine.errors import ConfigError
+from engine.execution.protocol import TaskSize
+from engine.execution.sizes import learning_size
 from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -32,6 +35,9 @@ from engine.stages.schemas import configured_schema
 from engine.stages.target_learning import DriftTask, TargetTask, label_column, population_column
 from engine.suggest import did_you_mean, some_of
 from engine.value.model import check_purchases
+
+_FEW_COLUMNS: Final = 4
+"""Columns that a task holds which learns edges, scales or customer value."""
 
 
 def cluster_features(config: Config, spec: FeatureSpec) -> tuple[str, ...]:
@@ -264,6 +270,18 @@ def learn_tasks(
             )
         )
     return tasks
+
+
+def learning_sizes(tasks: Sequence[LearnTask], matrices: Sequence[MatrixRecord]) -> list[TaskSize]:
+    """What each of `tasks` is going to need; those that learn no model hold a few columns of all users."""
+    rows = {file: count for matrix in matrices for _, file, count in matrix.rows}
+    users = sum(matrix.users for matrix in matrices)
+    return [
+        learning_size(sum(rows[file] for file in (*task.train_files, *task.valid_files)), len(task.features))
+        if isinstance(task, TargetTask)
+        else learning_size(users, _FEW_COLUMNS)
+        for task in tasks
+    ]
 
 
 def drift_task(

@@ -19,6 +19,7 @@ from engine.errors import ConfigError, IntegrityError
 from engine.events.contacts import contact_schema
 from engine.events.files import locate_files, stamp_of
 from engine.events.schema import FILTERABLE
+from engine.history import events
 from engine.points.cards import resolved_cards
 from engine.propensity.labels import target_condition
 from engine.remote.address import RemoteFile, is_remote
@@ -77,6 +78,13 @@ def open_run(config: Config, *, cache: Path | None = None) -> Opened:
         raise
     stamps = _stamps(config, given, _as_listed(given))
     fingerprints = {"config": config_hash(config), "input": input_fingerprint(config, given)}
+    if events.is_heard():
+        events.input_found(
+            files=sum(len(found.unit.files) for found in given.units),
+            rows=given.rows(config),
+            size=sum(size for size, _ in stamps.values()),
+            fingerprint=fingerprints["input"],
+        )
     return Opened(config, contacts, given, fingerprints, stamps, lists)
 
 

@@ -25,7 +25,8 @@ from engine.events.ingest import REJECT_SCHEMA, Piece, tells_machines
 from engine.events.machines import machine_type
 from engine.events.record import IngestRecord
 from engine.execution.plan import plan_buckets, plan_pieces
-from engine.execution.protocol import Executor
+from engine.execution.protocol import Executor, TaskSize
+from engine.execution.sizes import reading_size
 from engine.features.windows import day_number, midnight_us
 from engine.identity import run_mark
 from engine.progress import Progress, track
@@ -199,7 +200,8 @@ def count_rows(
         CountTask(config, pieces, types) for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
     with naming_damaged(config, given.units):
-        entries = executor.map(count, tasks, on_done=track(progress, "read events", len(tasks)))
+        on_done = track(progress, "read events", len(tasks), executor.tally)
+        entries = executor.map(count, tasks, on_done=on_done, sizes=[_size(task.pieces) for task in tasks])
     total = ingested([entry for listed in entries for entry in listed], day_number(as_of), types)
     check_all_read(total, given.rows(config))
     check_rejects(config, total)
@@ -213,6 +215,10 @@ def count_rows(
     return replace(
         total, read=read, missing_types=missing_types(total, _expected(config, types)), quarantined=lost
     ), types
+
+
+def _size(pieces: Sequence[Piece]) -> TaskSize:
+    return reading_size(sum(piece.rows for piece in pieces))
 
 
 def _all_pieces(given: Input) -> list[Piece]:
@@ -239,7 +245,8 @@ def types_in_use(
         for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
     with naming_damaged(config, given.units):
-        found = discover_types(tasks, known, executor=executor, on_done=track(progress, "find event types", len(tasks)))
+        on_done = track(progress, "find event types", len(tasks), executor.tally)
+        found = discover_types(tasks, known, executor=executor, on_done=on_done)
     return tuple(sorted({*found, *machines, *optional_types(config.events)}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,10 +19,10 @@ from engine.rollups.index import Index
 from engine.rollups.maintain import Dropped, Name, Selection, check_selection, drop, to_drop, without
 from engine.rollups.rolling import Found
 from engine.rollups.units import SourceFile, Unit, units_of
-from engine.rollups.update import find_units, open_index, store_folder, update
+from engine.rollups.update import Updated, find_units, open_index, store_folder, update
 from engine.stages.features import provisional_wants
 from engine.stages.input import as_found, open_unit, read_links, unit_name
-from engine.stages.opening import open_run
+from engine.stages.opening import Opened, open_run
 from engine.stages.preparation import types_in_use
 from engine.tables import disk
 from engine.tables.workspace import workspace
@@ -116,20 +117,9 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
     _check(config, selection, open_index(store)[0])
     with workspace(out, run_identity("rollup", None, opened.fingerprints)) as work:
         before, problem = open_index(store)
-        types = types_in_use(config, given, date.max - timedelta(days=1), executor, progress)
-        updated = update(
-            config,
-            given.units,
-            provisional_wants(config, types, opened.contacts),
-            store=store,
-            work=work,
-            executor=executor,
-            open_unit=lambda found: open_unit(config, found),
-            progress=progress,
-            links=read_links(config, given),
-            without=lambda index: without(index, selection),
+        updated = bring_up_to_date(
+            opened, work=work, executor=executor, progress=progress, without=lambda index: without(index, selection)
         )
-        clear(cache_folder(out))
     names = tuple(name for found in given.units if selection.has(name := unit_name(config, found)))
     there = updated.index.by_name()
     sizes = disk.list_files(store)
@@ -143,6 +133,45 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
         files=len(sizes),
         bytes=sum(sizes.values()),
     )
+
+
+def bring_up_to_date(
+    opened: Opened,
+    *,
+    work: Path,
+    executor: Executor,
+    progress: Progress | None,
+    without: Callable[[Index], Index] = lambda index: index,
+) -> Updated:
+    """Roll up what is new or changed, as far as a fit would need it; call it in a `workspace`.
+
+    Args:
+        opened: The configuration and its input.
+        work: The work folder.
+        executor: Where the tasks run.
+        progress: Told how far each stage is.
+        without: Takes units out of the index first, so that they are rolled up again.
+
+    Raises:
+        DataError: The log cannot be used.
+        ResourceError: The disk of the store is full or failing.
+    """
+    config, given, out = opened.config, opened.given, Path(opened.config.out)
+    types = types_in_use(config, given, date.max - timedelta(days=1), executor, progress)
+    updated = update(
+        config,
+        given.units,
+        provisional_wants(config, types, opened.contacts),
+        store=store_folder(out),
+        work=work,
+        executor=executor,
+        open_unit=lambda found: open_unit(config, found),
+        progress=progress,
+        links=read_links(config, given),
+        without=without,
+    )
+    clear(cache_folder(out))
+    return updated
 
 
 def drop_units(config: Config, selection: Selection, *, confirmed: bool) -> Dropped:

@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.errors import IntegrityError
 from engine.events.keys import user_key
+from engine.execution.journal import unjournalled
 from engine.execution.protocol import Executor
 from engine.rollups.ranges import KeyRange, key_ranges
 from engine.tables.durable import sha256_of
@@ -88,7 +89,7 @@ def check_before(
         CheckTask(str(staging), file, KEYS[name], None if rekeyed else _range_of(name, file, ranges))
         for name, file in named
     ]
-    records = executor.map(check_file, tasks, small=True)
+    records = unjournalled(executor).map(check_file, tasks, small=True)
     problems = [problem for record in records for problem in record.problems]
     if not problems:
         sums = dict.fromkeys((name for name, _ in named if name in _USER_TABLES), 0)

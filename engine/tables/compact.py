@@ -20,7 +20,9 @@ from typing import Final
 
 import polars as pl
 
+from engine.execution.journal import note_gone
 from engine.execution.protocol import Executor
+from engine.execution.sizes import merging_size
 from engine.tables import disk
 from engine.tables.durable import durable_row_groups
 from engine.tables.layout import table_folder
@@ -61,6 +63,28 @@ class CompactTask:
     stem: str
     group_rows: int
     staging: str
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """The largest piece of a table, to be measured."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What some rows of a table say of the files it needs.
+
+    Attributes:
+        schema: Its columns and their types.
+        bytes_per_row: Of a file.
+        group_rows: Rows of a row group.
+    """
+
+    schema: pl.Schema
+    bytes_per_row: float
+    group_rows: int
 
 
 def keep_for(table: str, bucket: int, frame: pl.DataFrame, staging: Path) -> tuple[Piece, ...]:
@@ -117,17 +141,36 @@ def compact(
         ResourceError: The disk is full or failing.
     """
     filled = [table for table in tables if table.pieces]
-    planned = [_plan(table, as_of, staging, file_bytes) for table in filled]
+    samples = [
+        SampleTask(max(table.pieces, key=lambda piece: (piece.rows, piece.path, piece.first))) for table in filled
+    ]
+    found = executor.map(measure_sample, samples, small=True)
+    planned = [
+        (sample.schema, _plan(table, sample, as_of, staging, file_bytes))
+        for table, sample in zip(filled, found, strict=True)
+    ]
     tasks = [task for _, own in planned for task in own]
-    files = iter(executor.map(compact_file, tasks, on_done=on_done, small=True))
+    sizes = [merging_size(sum(piece.rows for piece in task.pieces)) for task in tasks]
+    files = iter(executor.map(compact_file, tasks, on_done=on_done, small=True, sizes=sizes))
     records = tuple(
         table_record(table.name, as_of, dtypes_of(schema), [next(files) for _ in own])
         for table, (schema, own) in zip(filled, planned, strict=True)
     )
-    for table in filled:
-        for path in sorted({piece.path for piece in table.pieces}):
-            disk.remove_file(Path(path))
+    gone = sorted({Path(piece.path) for table in filled for piece in table.pieces})
+    note_gone(executor, gone, [staging / file.path for table in records for file in table.records])
+    for path in gone:
+        disk.remove_file(path)
     return records
+
+
+def measure_sample(task: SampleTask) -> Sample:
+    """What the files of a table can be planned with, from its largest piece.
+
+    Raises:
+        IntegrityError: A work file was changed.
+    """
+    rows = read_rows(task.piece).head(_SAMPLE_ROWS)
+    return Sample(rows.schema, _bytes_per_row(rows), row_group_rows(rows))
 
 
 def compact_file(task: CompactTask) -> FileRecord:
@@ -143,24 +186,21 @@ def compact_file(task: CompactTask) -> FileRecord:
     )
 
 
-def _plan(table: Unpublished, as_of: date, staging: Path, file_bytes: int) -> tuple[pl.Schema, list[CompactTask]]:
-    sample = max(table.pieces, key=lambda piece: (piece.rows, piece.path, piece.first))
-    rows = read_rows(sample).head(_SAMPLE_ROWS)
-    rows_per_file = max(1, int(file_bytes // _bytes_per_row(rows)))
+def _plan(table: Unpublished, sample: Sample, as_of: date, staging: Path, file_bytes: int) -> list[CompactTask]:
+    rows_per_file = max(1, int(file_bytes // sample.bytes_per_row))
     root = table_folder(staging, table.name, as_of)
     by_partition = sorted(table.pieces, key=lambda piece: piece.partition)
-    tasks = [
+    return [
         CompactTask(
             pieces=pieces,
             folder=str(root / partition) if partition else str(root),
             stem=f"part-{number:05d}-{table.mark}",
-            group_rows=row_group_rows(rows),
+            group_rows=sample.group_rows,
             staging=str(staging),
         )
         for partition, own in groupby(by_partition, key=lambda piece: piece.partition)
         for number, pieces in enumerate(_cut(list(own), rows_per_file))
     ]
-    return rows.schema, tasks
 
 
 def _bytes_per_row(rows: pl.DataFrame) -> float:

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,7 @@ _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 _UNREACHABLE = {errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN}
 _TEMPORARY = ".tmp"
 _REMOVE_ATTEMPTS = 5
+_NAMED: ContextVar[list[Path] | None] = ContextVar("named", default=None)
 
 
 def storage_error(error: OSError, folder: Path, doing: str = "write in") -> TamisError | None:
@@ -167,6 +169,33 @@ def rename(source: Path, target: Path) -> None:
     """Renames a file or folder; a file at `target` is replaced in the same instant."""
     with storage_errors(target.parent):
         effects.rename(source, target)
+    named = _NAMED.get()
+    if named is not None:
+        named.append(target)
+
+
+@contextmanager
+def noting_names() -> Iterator[list[Path]]:
+    """The paths that `rename` gives to files meanwhile, in this thread and in those that run in a copy of its context.
+
+    Whatever is to last gets its name so: what is in the list at the end is what was written.
+    """
+    named: list[Path] = []
+    token = _NAMED.set(named)
+    try:
+        yield named
+    finally:
+        _NAMED.reset(token)
+
+
+def touch(path: Path) -> None:
+    """Sets the times of a file to now; what it holds stays as it is.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    with storage_errors(path.parent):
+        effects.touch(path)
 
 
 def remove_file(path: Path) -> None:

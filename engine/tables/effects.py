@@ -82,6 +82,11 @@ def swap(first: Path, second: Path) -> bool:
     raise OSError(number, os.strerror(number), str(first), None, str(second))
 
 
+def touch(path: Path) -> None:
+    """Sets the times of a file to now."""
+    os.utime(path)
+
+
 def unlink(path: Path) -> None:
     """Removes the name of a file or of a link."""
     path.unlink()

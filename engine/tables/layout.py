@@ -5,6 +5,7 @@
     <out>/<table>/as_of=YYYY-MM-DD/_SUCCESS
     <out>/_manifests/as_of=YYYY-MM-DD.json
     <out>/_bundles/
+    <out>/_runs/<UTC start>-<6 hex digits>.json      one record per attempt of a run (`engine.history`)
     <out>/_work/<run>/<table>/as_of=YYYY-MM-DD/…      staging: the same file system, never inside a table
     <out>/_work/<run>/_sealed/<table>/as_of=YYYY-MM-DD/…      staged and complete: about to be published
 

@@ -23,7 +23,7 @@ from engine.tables import disk
 from engine.tables.durable import durable_json
 from engine.tables.layout import work_root
 
-_HINT = "wait for it to end, or stop it; two outputs can be written at the same time"
+_HINT = "wait for it to end (schedule.overlap does), or stop it; two outputs can be written at the same time"
 
 
 @contextmanager
@@ -71,6 +71,15 @@ def check_held(out: Path) -> None:
             code="lock-lost",
             hint="nothing more was written; run again when the other has ended, on a file system that keeps its locks",
         )
+
+
+def present_holder(out: Path) -> Mapping[str, object] | None:
+    """What the run that holds the lock of `out` says of itself: `host`, `pid`, `run_id`, `started`.
+
+    None when nobody does, when the run has just begun, or when it is known to have died.
+    """
+    holder = _holder(out)
+    return None if holder is None or _has_ended(holder) else holder
 
 
 def _holder_path(out: Path) -> Path:

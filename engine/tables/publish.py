@@ -99,11 +99,15 @@ def success_marker(folder: Path) -> None:
     disk.create_empty(folder / SUCCESS)
 
 
-def recover(out: Path) -> tuple[str, ...]:
+def recover(out: Path, keep: Path | None = None) -> tuple[str, ...]:
     """Puts `out` in order after runs that did not end; call it under `writer_lock` before anything else.
 
     A run that had come to its `commit.json` is completed; what others left is removed. Calling it again, or dying in
     it, is harmless.
+
+    Args:
+        out: The output root.
+        keep: A work folder to leave as it is, unless its run had begun to publish.
 
     Returns:
         The ids of the runs that were completed.
@@ -114,6 +118,8 @@ def recover(out: Path) -> tuple[str, ...]:
     completed = []
     works = [path for path in disk.list_folder(work_root(out)) if path.is_dir()]
     for work in works:
+        if work == keep and not ((work / INTENT).exists() or (work / SEALED).exists()):
+            continue
         if discard(work):
             continue
         manifest = read_manifest(work / INTENT)

@@ -107,3 +107,14 @@ def panic(task: Attempts) -> int:
 
     attempt(task)
     raise pl.exceptions.PanicException("index out of bounds")
+
+
+def hang(task: Attempts) -> int:
+    attempts = attempt(task)
+    if attempts < task.succeed_at:
+        time.sleep(60)
+    return attempts
+
+
+def variables(names: tuple[str, ...]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}

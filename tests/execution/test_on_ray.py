@@ -1,12 +1,6 @@
 from __future__ import annotations
 
-import logging
 import os
-import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine.config import Execution
-from engine.errors import ConfigError, ExitCode, ResourceError, TamisError, TransientError
-from engine.execution.on_ray import _AUTHENTICATION_LOGGER, _quiet_authentication, ray_executor
+from engine.errors import ResourceError, TamisError, TransientError
+from engine.execution.on_ray import ray_executor
 from tests.execution.tasks import (
     Attempts,
     break_stubbornly,
@@ -133,154 +127,3 @@ def test_a_ray_that_runs_already_is_used_and_left_running(ray_session: None) -> 
             assert executor.map(process_id, [1]) != [os.getpid()]
     assert ray.is_initialized()
     assert ray.get_runtime_context().get_job_id() == job
-
-
-def descendants(parent: int) -> set[int]:
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, todo = set(), [parent]
-    while todo:
-        process = todo.pop()
-        found.add(process)
-        todo += children.get(process, [])
-    return found
-
-
-def listening(processes: set[int]) -> list[str]:
-    sockets = set()
-    for process in processes:
-        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
-            try:
-                sockets.update(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
-            except OSError:
-                continue
-    addresses = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in sockets:
-                addresses.append(fields[1].partition(":")[0])
-    return addresses
-
-
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux' table of sockets")
-def test_a_local_ray_listens_on_the_loopback_interface_only(ray_session: None) -> None:
-    with opened() as executor:
-        executor.map(double, [1, 2])
-    found = listening(descendants(os.getpid()))
-    assert len(found) > 3
-    assert set(found) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-
-
-# ------------------------------------------------------------------------------------------------------------ addresses
-
-PROGRAM = """
-import sys
-import ray
-from engine.config import Execution
-from engine.errors import TamisError
-from engine.execution.on_ray import _AUTHENTICATION_LOGGER, _quiet_authentication, ray_executor
-from tests.execution.tasks import double
-
-address, tasks = sys.argv[1] or None, [int(task) for task in sys.argv[2:]]
-try:
-    with ray_executor(Execution(executor="ray", address=address)) as executor:
-        print(executor.map(double, tasks), ray.get_runtime_context().gcs_address)
-    print(ray.is_initialized())
-except TamisError as error:
-    sys.exit(f"{error.code} {int(error.exit_code)}")
-"""
-
-
-def in_a_process(program: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_an_address_is_joined_and_left(ray_session: None) -> None:
-    import ray
-
-    address = ray.get_runtime_context().gcs_address
-    # The environment names a cluster; an address that is given wins over it.
-    by_environment = in_a_process(PROGRAM, "", RAY_ADDRESS=address)
-    by_argument = in_a_process(PROGRAM, address.replace("127.0.0.1", "localhost"), "21", RAY_ADDRESS="127.0.0.1:9")
-    for process, result in ((by_environment, []), (by_argument, [42])):
-        stdout, stderr = process.communicate(timeout=60)
-        assert stdout.splitlines() == [f"{result} {address}", "False"], stderr
-    with opened() as executor:
-        assert executor.map(double, [4]) == [8]
-
-
-def test_nothing_listens_at_the_address() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    started = time.monotonic()
-    for given, env in ((f"127.0.0.1:{port}", {}), ("", {"RAY_ADDRESS": f"localhost:{port}"})):
-        stdout, stderr = in_a_process(PROGRAM, given, **env).communicate(timeout=60)
-        assert (stdout, stderr.strip()) == ("", f"cluster-unreachable {ExitCode.TRANSIENT:d}")
-    assert time.monotonic() - started < 15
-
-
-@pytest.mark.parametrize("address", ["", "nonsense", "ray://head:10001", "head:", ":6379", "http://head:8265"])
-def test_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(ConfigError, match=re.escape(repr(address))) as caught, opened(address=address):
-        pass
-    assert caught.value.code == "cluster-address"
-
-
-def test_a_ray_that_is_started_here_is_stopped_here() -> None:
-    program = (
-        "import os, sys, ray\n"
-        "from engine.config import Execution\n"
-        "from engine.execution.on_ray import ray_executor\n"
-        "from tests.execution.test_on_ray import descendants\n"
-        "with ray_executor(Execution(executor='ray')):\n"
-        "    assert len(descendants(os.getpid())) > 3\n"
-        "assert not ray.is_initialized()\n"
-        "assert descendants(os.getpid()) == {os.getpid()}, descendants(os.getpid())\n"
-    )
-    process = in_a_process(program)
-    stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (0, ""), stderr
-
-
-def test_a_failure_to_connect_is_not_taken_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    def fail(**_: object) -> None:
-        raise ConnectionError("Failed to connect\nto the cluster")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ray, "is_initialized", lambda: False)
-        patched.setattr(ray, "init", fail)
-        patched.setattr(ray, "shutdown", lambda: None)
-        with pytest.raises(TransientError, match=r"'local': Failed to connect$") as caught, opened():
-            pass
-    assert caught.value.code == "cluster-unreachable"
-
-
-@pytest.mark.parametrize("local", [True, False])
-def test_only_a_local_ray_is_quiet_about_its_token(caplog: pytest.LogCaptureFixture, local: bool) -> None:
-    with _quiet_authentication(local=local):
-        logging.getLogger(_AUTHENTICATION_LOGGER).warning("inside")
-    logging.getLogger(_AUTHENTICATION_LOGGER).warning("after")
-    assert caplog.messages == (["after"] if local else ["inside", "after"])
-
-
-def test_the_logger_of_the_token_is_the_one_of_ray() -> None:
-    from ray._private.authentication import authentication_token_setup
-
-    assert authentication_token_setup.logger.name == _AUTHENTICATION_LOGGER

@@ -36,10 +36,20 @@ COMMANDS = [
     ("fit",),
     ("score",),
     ("run",),
+    ("backfill",),
+    ("doctor",),
+    ("submit",),
+    ("status",),
+    ("logs",),
+    ("stop",),
     ("config",),
     ("config", "show"),
     ("config", "schema"),
     ("config", "reference"),
+    ("runs",),
+    ("runs", "list"),
+    ("runs", "show"),
+    ("runs", "table"),
 ]
 # Ways to fail that need no data: the command, and its exit code.
 FAILURES = [

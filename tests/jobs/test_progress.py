@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.progress import progress_bars
+from engine.progress import ProgressEvent
+from jobs.progress import details, progress_bars
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -58,3 +59,20 @@ def test_nothing_when_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) 
     with progress_bars(quiet=False) as progress:
         assert progress is None
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds", "text"),
+    [
+        (ProgressEvent("score", 1, 2), 5.0, ""),
+        (ProgressEvent("score", 1, 2, rows=5_000_000, bytes=20_000_000), 0.0, ""),
+        (ProgressEvent("score", 1, 2, rows=5_000_000), 2.5, "2,000,000 rows/s"),
+        (
+            ProgressEvent("score", 1, 2, rows=10, bytes=20_000_000, retried=1, spilled=1_500_000_000),
+            10.0,
+            "1 rows/s, 2.0 MB/s, 1 task retried, 1.5 GB spilled",
+        ),
+    ],
+)
+def test_what_is_said_beside_the_tasks(event: ProgressEvent, seconds: float, text: str) -> None:
+    assert details(event, seconds) == text

@@ -167,7 +167,7 @@ def test_a_run_that_dies_before_all_is_corrected_is_mended_by_the_next(
         if moment == "publish_part":
             patch.setattr(cascade, moment, die)
         elif moment == "ledger_bucket":
-            patch.setattr(LocalExecutor, "map", dying_call(LocalExecutor.map, [2]))
+            patch.setattr(LocalExecutor, "map", dying_call(LocalExecutor.map, [3]))
         else:
             # The first manifest is that of the date itself; then comes the one of the corrected date.
             name = "_carry_out" if moment == "intent" else "_record"

@@ -253,7 +253,7 @@ def test_an_update_that_is_killed(tmp_path: Path, nth: int) -> None:
 class Backwards(LocalExecutor):
     """A cluster may take the last task first."""
 
-    def map(self, function: Any, tasks: Sequence[Any], *, on_done: Any = None, small: bool = False) -> list[Any]:
+    def map(self, function: Any, tasks: Sequence[Any], *, on_done: Any = None, **more: Any) -> list[Any]:
         return super().map(function, tasks[::-1], on_done=on_done)[::-1]
 
 

@@ -365,7 +365,7 @@ def test_a_file_that_changes_after_it_was_opened(tmp_path: Path, change: Any, ty
 
 def test_rows_that_no_task_read(tmp_path: Path) -> None:
     class Losing(LocalExecutor):
-        def map(self, function: Any, tasks: Any, *, on_done: Any = None, small: bool = False) -> Any:
+        def map(self, function: Any, tasks: Any, *, on_done: Any = None, **more: Any) -> Any:
             return super().map(function, tasks[:-1], on_done=on_done)
 
     file = write(log(*[(user, "a", NOON) for user in range(5)]), tmp_path / "log")

@@ -12,15 +12,27 @@ ROOT = Path(__file__).parents[2]
 STORE = "engine/tables/effects.py"
 # Which files may change a file system by themselves, and why what they do needs no publish.
 MAY = {
-    "engine/pipeline.py": "a check of a configuration keeps what it converts in a folder of the system, and drops it",
+    "engine/check_run.py": "a check of a configuration keeps what it converts in a folder of the system, and drops it",
     "engine/remote/fetch.py": "copies of remote files: fetched again when one is missing or not whole",
     "engine/formats/iceberg.py": "Iceberg writes its own files and commits them with its own swap of a pointer",
     "engine/formats/delta.py": "Delta writes its own files and commits them with its own log",
+    "engine/execution/failures.py": "a copy of the output root in a folder of the system, made of links and dropped",
+    "engine/execution/ray_start.py": "the folder of a Ray that this process starts, which is gone with it",
+    "engine/planning/audience.py": "a trial run in a folder of the system, made of links and dropped",
+    "engine/planning/calibrate.py": "trial runs in a folder of the system, which is dropped",
+    "engine/planning/generated.py": "the log of those trial runs",
+    "engine/planning/recording.py": "the mark of the most memory that the system keeps for this process, set back",
+    "engine/history/logs.py": "lines at the end of a log file, which other runs and logrotate share",
     "engine/exports/files.py": "addresses of people: the files are made private, which no other output is",
     "engine/warehouse/into_duckdb.py": "a database that DuckDB began and did not finish",
 }
-# These write into a file that `disk` has opened.
-MAY_ENCODE = {"engine/tables/durable.py", "engine/tables/rows.py", "engine/rollups/parts.py"}
+# These write into a file that `disk` has opened, or into memory.
+MAY_ENCODE = {
+    "engine/execution/records.py",
+    "engine/tables/durable.py",
+    "engine/tables/rows.py",
+    "engine/rollups/parts.py",
+}
 
 CHANGES = set(
     "mkdir makedirs unlink rmdir rmtree touch write_text write_bytes symlink_to hardlink_to link symlink fsync "

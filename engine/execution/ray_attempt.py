@@ -1,0 +1,110 @@
+"""One attempt at a task on Ray: what a worker does, and what comes back of it."""
+
+from __future__ import annotations
+
+import faulthandler
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import ray
+from ray.experimental import internal_kv
+
+from engine.errors import TamisError
+
+_NAMESPACE: Final = b"tamis"
+_GRACE_SECONDS: Final = 60.0
+"""How much longer than its time a worker lets a task run that the driver should have ended."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result, or an error for the user, after so many seconds."""
+
+    result: Any
+    seconds: float
+    error: TamisError | None = None
+
+
+@cache
+def remote_task() -> Any:
+    """One remote function for all stages: workers fetch its code once."""
+    return ray.remote(_guarded)
+
+
+def _guarded(function: Callable[[Any], Any], task: Any, seconds: float, key: str) -> Answer:
+    """Run a task; an error for the user comes back as a value, so that Ray does not wrap it.
+
+    Its start is told to the driver, which ends it when its time is over. Where the driver's word does not arrive, the
+    worker ends itself, even when it hangs in native code.
+    """
+    faulthandler.dump_traceback_later(seconds + _GRACE_SECONDS, exit=True)
+    told = f"{key}/{ray.get_runtime_context().get_node_id()}".encode()
+    _tell(told)
+    started = time.monotonic()
+    try:
+        return Answer(function(task), time.monotonic() - started)
+    except TamisError as error:
+        return Answer(None, time.monotonic() - started, error)
+    finally:
+        _take_back(told)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def answer_of(reference: Any) -> Answer | BaseException:
+    """What an attempt came back with: an answer, what the task raised, or what Ray says of it."""
+    try:
+        answer: Answer = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause: BaseException = error.cause
+        cause.__cause__ = error
+        return cause
+    except ray.exceptions.RayError as error:
+        return error
+    return answer if answer.error is None else answer.error
+
+
+def wait_for(references: Sequence[Any], *, count: int, seconds: float) -> tuple[list[Any], list[Any]]:
+    """Those that have come to their end, at least `count` of them unless the time is over first, and the others."""
+    try:
+        done, left = ray.wait(list(references), num_returns=count, timeout=seconds)
+    except SystemError as error:
+        # What a signal raises in the middle of it, Ray loses hold of, unless it is a KeyboardInterrupt.
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
+    return done, left
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the attempt was lost, and not the cluster: its worker or node died, or was ended from here."""
+    lost = ray.exceptions
+    return isinstance(
+        error,
+        lost.WorkerCrashedError
+        | lost.NodeDiedError
+        | lost.ObjectLostError
+        | lost.OutOfMemoryError
+        | lost.TaskCancelledError,
+    )
+
+
+def seen_running(stage: str) -> dict[str, str]:
+    """The node of each attempt of a stage that has begun and not come back, by its key."""
+    keys = internal_kv._internal_kv_list(f"{stage}/", namespace=_NAMESPACE)  # noqa: SLF001 - Ray has no public word
+    return {key: node for key, _, node in (told.decode().rpartition("/") for told in keys)}
+
+
+def forget(stage: str) -> None:
+    """Take back what the attempts of a stage have told that did not come to their end."""
+    internal_kv._internal_kv_del(f"{stage}/", del_by_prefix=True, namespace=_NAMESPACE)  # noqa: SLF001
+
+
+def _tell(key: bytes) -> None:
+    internal_kv._internal_kv_put(key, b"", namespace=_NAMESPACE)  # noqa: SLF001
+
+
+def _take_back(key: bytes) -> None:
+    internal_kv._internal_kv_del(key, namespace=_NAMESPACE)  # noqa: SLF001

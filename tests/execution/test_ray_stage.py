@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import Execution
+from engine.errors import DataError, ResourceError, TransientError
+from engine.execution import ray_stage
+from engine.execution.on_ray import ray_executor
+from engine.execution.protocol import TaskSize
+from engine.execution.ray_stage import Stage, Terms
+from engine.progress import Tally
+from tests.execution.tasks import Attempts, die, double, fail_to_read, hang, refuse, sleep, variables
+
+pytestmark = pytest.mark.ray
+
+
+def opened(**settings: Any) -> Any:
+    return ray_executor(Execution(executor="ray", **settings))
+
+
+def attempts_of(task: Attempts) -> int:
+    return len(Path(task.file).read_text())
+
+
+def left_on_the_cluster() -> list[bytes]:
+    from ray.experimental import internal_kv
+
+    return list(internal_kv._internal_kv_list("", namespace=b"tamis"))
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_only_a_few_tasks_are_handed_to_ray_at_a_time(ray_session: None, count: int) -> None:
+    import ray
+
+    in_flight: list[int] = []
+    terms = Terms(Execution(), {}, 60.0, Tally())
+    stage: Stage[int, int] = Stage(
+        terms, double, range(count), None, lambda _: in_flight.append(len(stage.running) + 1)
+    )
+    assert stage.run() == [2 * task for task in range(count)]
+    assert max(in_flight) <= 2 * int(ray.cluster_resources()["CPU"])
+
+
+def test_the_largest_tasks_begin_first(ray_session: None, tmp_path: Path) -> None:
+    begun: list[int] = []
+    sizes = [TaskSize(rows=rows) for rows in (1, 3, 2, 9, 5)]
+    terms = Terms(Execution(), {}, 60.0, Tally())
+    stage: Stage[int, int] = Stage(terms, double, range(5), sizes, None)
+    submit = stage._submit
+    stage._submit = lambda index: (begun.append(index), submit(index))[1]  # type: ignore[method-assign]
+    assert stage.run() == [0, 2, 4, 6, 8]
+    assert begun == [3, 4, 1, 2, 0]
+
+
+def test_rows_bytes_and_retries_are_counted_before_they_are_told(ray_session: None, tmp_path: Path) -> None:
+    tasks = [Attempts(str(tmp_path / "a"), 1), Attempts(str(tmp_path / "b"), 3)]
+    told: list[tuple[int, int]] = []
+    with opened() as executor:
+        sizes = [TaskSize(10, 100), TaskSize(1, 2)]
+        tally = executor.tally
+        executor.map(die, tasks, sizes=sizes, on_done=lambda _: told.append((tally.rows, tally.bytes)))
+    assert told == [(10, 100), (11, 102)]
+    assert tally == Tally(11, 102, retried=2)
+
+
+def test_an_error_tells_its_task(ray_session: None, tmp_path: Path) -> None:
+    task = Attempts(str(tmp_path / "attempts"))
+    for function, kind in ((refuse, DataError), (die, ResourceError), (fail_to_read, OSError)):
+        with opened(retries=0) as executor, pytest.raises(kind) as caught:
+            executor.map(function, [replace(task, succeed_at=0)] * 3 + [task])
+        assert caught.value.__dict__["task_index"] == (0 if function is refuse else 3)
+
+
+@pytest.mark.slow
+def test_a_slow_task_is_ended_and_started_again_once(ray_session: None, tmp_path: Path) -> None:
+    tasks = [Attempts(str(tmp_path / f"{index}"), 1) for index in range(3)]
+    slow = Attempts(str(tmp_path / "slow"), 2)
+    with opened(straggler_factor=2) as executor:
+        started = time.monotonic()
+        eager = replace(executor, straggler_seconds=0.5)
+        assert eager.map(hang, [*tasks, slow]) == [1, 1, 1, 2]
+        assert time.monotonic() - started < 30
+        assert (executor.tally.retried, attempts_of(slow)) == (1, 2)
+        # One that is slow twice is what it is: it may take its time.
+        slower = Attempts(str(tmp_path / "slower"), 3)
+        terms = executor.execution.model_copy(update={"task_timeout_seconds": 6, "retries": 0})
+        strict = replace(eager, execution=terms)
+        with pytest.raises(ResourceError, match="hang task 3 of 4 did not end within 6 seconds"):
+            strict.map(hang, [*(Attempts(task.file, 1) for task in tasks), slower])
+        assert attempts_of(slower) == 2
+    assert left_on_the_cluster() == []
+
+
+@pytest.mark.slow
+def test_slow_tasks_are_left_alone_when_asked(ray_session: None) -> None:
+    with opened(straggler_factor=0) as executor:
+        replace(executor, straggler_seconds=0.1).map(sleep, [0.0, 0.0, 2.5])
+        assert executor.tally.retried == 0
+
+
+def test_a_task_that_hangs_twice_is_not_tried_a_third_time(ray_session: None, tmp_path: Path) -> None:
+    task = Attempts(str(tmp_path / "attempts"))
+    with opened(task_timeout_seconds=1, retries=5) as executor, pytest.raises(ResourceError) as caught:
+        executor.map(hang, [task])
+    assert (caught.value.code, caught.value.__dict__["task_index"]) == ("task-timeout", 0)
+    assert attempts_of(task) == 2
+
+
+@pytest.mark.slow
+def test_waiting_for_a_processor_does_not_count_as_time(ray_session: None) -> None:
+    import ray
+
+    cpus = int(ray.cluster_resources()["CPU"])
+    with opened(task_timeout_seconds=4, retries=0) as executor:
+        assert executor.map(sleep, [1.5] * cpus * 4) == [1.5] * cpus * 4
+
+
+def test_a_task_that_no_node_can_hold_is_refused_before_anything_starts(ray_session: None, tmp_path: Path) -> None:
+    task = Attempts(str(tmp_path / "attempts"))
+    with opened() as executor, pytest.raises(ResourceError) as caught:
+        executor.map(die, [task, task], sizes=[TaskSize(1, 1, 1), TaskSize(1, 1, 2**50)])
+    assert caught.value.code == "cluster-too-small"
+    assert not Path(task.file).exists()
+
+
+def test_a_request_is_never_more_than_the_largest_node_has(ray_session: None) -> None:
+    import ray
+
+    memory = int(ray.nodes()[0]["Resources"]["memory"])
+    with opened() as executor:
+        assert executor.map(double, [1, 2], sizes=[TaskSize(1, 1, memory - 1)] * 2) == [2, 4]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_task_that_ran_out_of_memory_asks_for_more(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    import ray
+
+    original, left = ray_stage.answer_of, [times]
+
+    def answer_of(reference: Any) -> Any:
+        answer = original(reference)
+        left[0] -= 1
+        return ray.exceptions.OutOfMemoryError("killed") if left[0] >= 0 else answer
+
+    monkeypatch.setattr(ray_stage, "answer_of", answer_of)
+    terms = Terms(Execution(retries=2), {}, 60.0, Tally())
+    stage: Stage[int, int] = Stage(terms, double, [4], [TaskSize(1, 1, 2**30)], None)
+    if times == 1:
+        assert stage.run() == [8]
+        assert stage.memory == [max(2**31, stage.largest // 2)]
+        return
+    with pytest.raises(ResourceError, match=r"double task 0 of 1 ran out of memory .*: it asked for .* GiB") as caught:
+        stage.run()
+    assert caught.value.code == "task-memory"
+    assert terms.tally.retried == 2
+
+
+def test_storage_that_fails_is_given_time(ray_session: None, tmp_path: Path) -> None:
+    with opened(retries=2) as executor:
+        started = time.monotonic()
+        assert executor.map(fail_to_read, [Attempts(str(tmp_path / "attempts"), 3)]) == [3]
+    assert time.monotonic() - started > 0.5
+
+
+def test_a_lost_cluster_is_told_from_a_lost_worker(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray_stage, "answer_of", lambda _: ray.exceptions.RaySystemError("gone"))
+    with opened() as executor, pytest.raises(TransientError) as caught:
+        executor.map(double, [1])
+    assert caught.value.code == "cluster-lost"
+
+
+def test_an_interrupted_stage_leaves_nothing_running(ray_session: None) -> None:
+    with opened() as executor:
+        threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            executor.map(sleep, [60.0] * 5)
+        assert time.monotonic() - started < 8
+        assert executor.map(double, [1, 2, 3]) == [2, 4, 6]
+    assert left_on_the_cluster() == []
+
+
+def test_workers_give_memory_back_as_the_command_line_does(ray_session: None) -> None:
+    wanted = {
+        "OMP_WAIT_POLICY": "passive",
+        "_RJEM_MALLOC_CONF": "dirty_decay_ms:1000,muzzy_decay_ms:0",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+    }
+    with opened() as executor:
+        assert executor.environment == {}
+        assert executor.map(variables, [tuple(wanted)]) == [wanted]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from engine.config import Config
+from engine.errors import ConfigError
+from engine.planning.costs import Costs
+from engine.planning.limits import MAX_BUCKETS
+from engine.planning.plan import Plan, plan_simulation
+from engine.planning.shipped_costs import SHIPPED
+from engine.planning.simulate import parse_simulation
+from tests.samples import configuration, write_sample
+
+DAY = date(2026, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    file = write_sample(tmp_path_factory.mktemp("simulate"), users=5)
+    return configuration(file, execution__rows_per_task=4_000_000)
+
+
+def simulated(config: Config, text: str, costs: Costs = SHIPPED) -> Plan:
+    return plan_simulation(config, DAY, costs, parse_simulation(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user=1e6", "did you mean 'users'?"),
+        ("users", "expected a number"),
+        ("users=many", "expected a number"),
+        ("users=nan", "expected a number"),
+        ("users=0", "more than 0"),
+        ("nodes=-3", "more than 0"),
+        ("events=1e20", "more than 0 to 1e+14"),
+        ("users=5,users=6", "given twice"),
+        ("users=1e9,events=1e6", "cannot have"),
+        ("days=10,new_days=11", "11 of 10 days"),
+        ("users=1,events=5,days=10", "cannot fill 10 days"),
+    ],
+)
+def test_what_cannot_be_simulated(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_simulation(text)
+    assert caught.value.code == "plan-simulate"
+    assert said in caught.value.message
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_simulation("a=1,users=x,days=-1")
+    assert len(caught.value.message.splitlines()) == 4
+
+
+def test_the_tasks_of_a_large_log(config: Config) -> None:
+    plan = simulated(config, "users=1e9,events=1e11,nodes=200")
+    assert plan.inputs.buckets == 1 << 15
+    tasks = {(stage.job, stage.name): stage.tasks for stage in plan.estimate.stages}
+    assert tasks["fit", "features"] == tasks["score", "score"] == 1 << 15
+    assert {limit.name for limit in plan.limits if limit.share > 1} >= {"requests"}
+    assert plan.estimate.seconds > 60
+
+
+def test_a_larger_bucket_is_a_remedy_for_requests(config: Config) -> None:
+    larger = config.model_copy(update={"execution": config.execution.model_copy(update={"rows_per_task": 64_000_000})})
+    text = "users=1e9,events=1e11,nodes=200"
+
+    def requests(given: Config) -> float:
+        return sum(stage.files_read for stage in simulated(given, text).estimate.stages)
+
+    assert requests(larger) < requests(config) / 8
+
+
+def test_the_limit_of_buckets_breaks(config: Config) -> None:
+    plan = simulated(config, "users=1e9,events=1e13,nodes=1000,days=100")
+    [limit] = [limit for limit in plan.limits if limit.name == "buckets"]
+    assert limit.limit == MAX_BUCKETS == 1 << 16
+    assert limit.share > 1
+    assert plan.inputs.buckets == MAX_BUCKETS
+
+
+def test_more_nodes_take_less_time_and_more_memory_never_more(config: Config) -> None:
+    def seconds(text: str) -> float:
+        return simulated(config, f"users=1e8,events=1e10,{text}").estimate.seconds
+
+    assert seconds("nodes=10") > seconds("nodes=50")
+    assert seconds("nodes=10,memory=8") >= seconds("nodes=10,memory=64")
+
+
+def test_a_new_day_is_scored_and_not_fitted(config: Config) -> None:
+    plan = simulated(config, "users=1e6,events=5e7,days=100,new_days=1")
+    assert {stage.job for stage in plan.estimate.stages} == {"score"}
+    assert plan.census.stale_rows == 500_000
+    first = simulated(config, "users=1e6,events=5e7,days=100")
+    assert plan.estimate.seconds < first.estimate.seconds
+
+
+def test_a_task_that_fits_no_node(config: Config) -> None:
+    wide = config.model_copy(update={"execution": config.execution.model_copy(update={"cpus_per_task": 32})})
+    with pytest.raises(ConfigError) as caught:
+        simulated(wide, "nodes=2,cpus=16")
+    assert caught.value.code == "plan-nodes"
+
+
+def test_what_it_reads_is_not_looked_at(config: Config, tmp_path: Path) -> None:
+    nowhere = config.model_copy(update={"out": str(tmp_path / "none")})
+    assert simulated(nowhere, "users=1e6,events=5e7").to_dict()["simulated"] is True
+    assert not (tmp_path / "none").exists()
