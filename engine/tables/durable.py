@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from engine.errors import TamisError
 from engine.tables import disk
 from engine.tables.manifest import FileRecord
-from engine.tables.parquet_file import ZSTD_LEVEL, row_group_rows, write_row_groups
+from engine.tables.parquet_file import row_group_rows, write_row_groups
 from engine.tables.published_types import as_published
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Compression = Literal["zstd", "lz4", "uncompressed"]
 ROW_GROUP_ROWS = 250_000
+_ZSTD_LEVEL = 3
 _STEM = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 _NAMED_DIGITS = 12
 
@@ -157,7 +158,7 @@ def _parquet_writer(
         frame.rechunk().write_parquet(
             writer,  # type: ignore[arg-type]
             compression=compression,
-            compression_level=ZSTD_LEVEL if compression == "zstd" else None,
+            compression_level=_ZSTD_LEVEL if compression == "zstd" else None,
             statistics=True,
             row_group_size=row_group_rows,
         )

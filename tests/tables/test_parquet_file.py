@@ -63,6 +63,26 @@ def test_every_column_has_statistics_and_zstd() -> None:
     assert known["score"].null_count == 1_000
 
 
+def test_columns_whose_values_repeat_have_dictionaries() -> None:
+    rows = 20_000
+    number = pl.int_range(rows, eager=True)
+    frame = pl.DataFrame(
+        {
+            "user_id": number // 10,
+            "decile": (number % 10).cast(pl.Int32),
+            "amount": (number * 7919 % 5_000) / 100,
+            "probability": (number * 7919 % 1_000_003) / 1_000_003,
+            "event": number * 31,
+            "class": (number % 5).cast(pl.String),
+            "note": number.cast(pl.String) + " of them",
+        }
+    )
+    metadata = pq.read_metadata(io.BytesIO(written(frame, frame)))
+    columns = [metadata.row_group(group).column(i) for group in range(2) for i in range(metadata.num_columns)]
+    found = {column.path_in_schema for column in columns if column.has_dictionary_page}
+    assert found == {"decile", "amount", "class"}
+
+
 def test_a_flipped_bit_in_any_page_is_found() -> None:
     content = written(FRAME)
     metadata = pq.read_metadata(io.BytesIO(content))
