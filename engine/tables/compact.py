@@ -5,7 +5,7 @@ and the disk more than their rows. So tasks keep their rows in work files (`engi
 each partition is cut into files of about 128 MiB: what Snowflake, BigQuery, Redshift and Spark ask for.
 
 A file is merged range by range of user ids: every work file is sorted, so the rows of a range are one slice of each.
-In memory is one row group, and what the system keeps of the work files as long as it has room.
+In memory are the ids of a file, one row group, and of each work file the batch that comes next.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from io import BytesIO
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from engine.tables.durable import durable_row_groups
 from engine.tables.layout import table_folder
 from engine.tables.manifest import FileRecord, TableRecord, dtypes_of, table_record
 from engine.tables.parquet_file import row_group_rows, write_row_groups
-from engine.tables.rows import Piece, keep_rows, read_rows, read_slices, split_by
+from engine.tables.rows import Piece, join_portions, keep_rows, read_portions, read_rows, split_by
 
 FILE_BYTES: Final = 128 * 2**20
 """What a file should have, compressed; one that a partition is cut into has two thirds to four thirds of it."""
@@ -109,9 +109,9 @@ def keep_partitions(
         key: Column that tells the partition.
         folder_of: Name of a value's folder.
     """
-    ordered = frame.sort(key, maintain_order=True)
-    sizes = ordered[key].rle().struct.unnest()
-    pieces = keep_for(table, bucket, ordered.drop(key), staging)
+    order = frame.select(pl.arg_sort_by(key, maintain_order=True)).to_series()
+    sizes = frame[key][order].rle().struct.unnest()
+    pieces = keep_for(table, bucket, frame.drop(key)[order], staging)
     return split_by(pieces, [(folder_of(str(value)), rows) for rows, value in sizes.iter_rows()])
 
 
@@ -180,7 +180,7 @@ def compact_file(task: CompactTask) -> FileRecord:
         IntegrityError: A work file was changed.
         ResourceError: The disk is full or failing.
     """
-    schema = read_rows(task.pieces[0]).schema
+    schema = read_rows(replace(task.pieces[0], rows=0)).schema
     return durable_row_groups(
         _merged(task.pieces, task.group_rows), schema, Path(task.folder), task.stem, root=Path(task.staging)
     )
@@ -223,18 +223,16 @@ def _cut(pieces: Sequence[Piece], rows_per_file: int) -> Iterator[tuple[Piece, .
 
 
 def _merged(pieces: Sequence[Piece], group_rows: int) -> Iterator[pl.DataFrame]:
-    ids = [read_rows(piece, ["user_id"])["user_id"] for piece in pieces]
+    ranges = _ranges([read_rows(piece, ["user_id"])["user_id"] for piece in pieces], group_rows)
+    streams = [read_portions(piece, sizes) for piece, sizes in zip(pieces, ranges, strict=True)]
+    for portions in zip(*streams, strict=True):
+        yield join_portions(portions).sort("user_id", maintain_order=True)
+
+
+def _ranges(ids: Sequence[pl.Series], group_rows: int) -> list[list[int]]:
+    """How many rows of each sorted column of ids each row group takes."""
     everyone = pl.concat(ids).sort()
     # A user's rows stay together: groups end where a user ends.
     starts = everyone.gather_every(group_rows).unique().sort()
     places = [[*column.search_sorted(starts, side="left").to_list(), column.len()] for column in ids]
-    for number in range(starts.len()):
-        frame = read_slices(
-            [
-                replace(piece, first=piece.first + place[number], rows=place[number + 1] - place[number])
-                for piece, place in zip(pieces, places, strict=True)
-                if place[number] < place[number + 1]
-            ]
-        )
-        order = frame.select("user_id", row=pl.int_range(pl.len())).sort("user_id", "row")["row"]
-        yield frame[order]
+    return [[end - start for start, end in pairwise(own)] for own in places]

@@ -1,16 +1,16 @@
 """Rows on their way to a published file: kept in a run's work folder, read once, then gone.
 
-They lie uncompressed and without a sync, as nobody needs them after a crash. Reading maps them into memory: of a file
-only the rows that are looked at are read.
+They lie uncompressed and without a sync, as nobody needs them after a crash. Reading maps a file into memory, and looks
+at the batches with the rows that are asked for alone: all columns of a batch lie together, so little else is mapped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from engine.tables import disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+BATCH_ROWS: Final = 2_048
+"""Of a work file. Fewer cost more time than they spare memory."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def keep_rows(frame: pl.DataFrame, path: Path) -> tuple[Piece, ...]:
     temporary, handle = disk.create_temporary(path)
     try:
         with disk.storage_errors(path.parent), handle:
-            frame.rechunk().write_ipc(handle, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+            frame.rechunk().write_ipc(handle, compression="uncompressed", record_batch_size=BATCH_ROWS)
         disk.rename(temporary, path)
     except BaseException:
         with suppress(TamisError, OSError):
@@ -80,32 +83,68 @@ def read_rows(piece: Piece, columns: Sequence[str] | None = None) -> pl.DataFram
     Raises:
         IntegrityError: The file is gone or was changed.
     """
-    table = _mapped(piece)
-    return pl.DataFrame(table if columns is None else table.select(list(columns)))
+    first, end = piece.first // BATCH_ROWS, -(-(piece.first + piece.rows) // BATCH_ROWS)
+    table = _batches(piece, first, end, columns).slice(piece.first - first * BATCH_ROWS, piece.rows)
+    return pl.DataFrame(table)
 
 
-def read_slices(pieces: Sequence[Piece]) -> pl.DataFrame:
-    """The rows of several pieces of equal columns, one after the other, copied once.
+def read_portions(piece: Piece, sizes: Sequence[int]) -> Iterator[list[pa.RecordBatch]]:
+    """The rows of a piece, portion after portion; each batch of the file is read once, when its first row is needed.
+
+    Args:
+        piece: The rows.
+        sizes: Rows of each portion; together those of the piece.
 
     Raises:
-        IntegrityError: A file is gone or was changed.
+        IntegrityError: The file is gone or was changed.
     """
+    at, skipped = divmod(piece.first, BATCH_ROWS)
+    ahead: list[pa.RecordBatch] = []
+    for rows in sizes:
+        missing = rows - sum(batch.num_rows for batch in ahead)
+        if missing > 0:
+            end = at - (-(skipped + missing) // BATCH_ROWS)
+            first, *others = _batches(piece, at, end).to_batches()
+            ahead += [first.slice(skipped), *others]
+            at, skipped = end, 0
+        portion, ahead = _cut(ahead, rows)
+        yield portion
+
+
+def join_portions(portions: Iterable[list[pa.RecordBatch]]) -> pl.DataFrame:
+    """Portions of pieces with equal columns, one after the other, copied once."""
     import pyarrow as pa
 
-    return pl.DataFrame(pa.concat_tables([_mapped(piece) for piece in pieces]).combine_chunks())
+    return pl.DataFrame(pa.Table.from_batches([batch for portion in portions for batch in portion]).combine_chunks())
 
 
-def _mapped(piece: Piece) -> pa.Table:
+def _cut(batches: Sequence[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    first, rest = [], []
+    for batch in batches:
+        taken = min(rows, batch.num_rows)
+        first += [batch.slice(0, taken)] if taken else []
+        rest += [batch.slice(taken)] if taken < batch.num_rows else []
+        rows -= taken
+    return first, rest
+
+
+def _batches(piece: Piece, first: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Some batches of the file of a piece, which has their rows as far as they belong to the piece."""
     import pyarrow as pa
 
     try:
-        with pa.memory_map(piece.path) as mapped:
-            table = pa.ipc.open_file(mapped).read_all()
+        with pa.memory_map(piece.path) as source:
+            file = pa.ipc.open_file(source)
+            if columns is not None:
+                fields = [file.schema.get_field_index(name) for name in columns]
+                file = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            batches = [file.get_batch(number) for number in range(first, min(end, file.num_record_batches))]
+            table = pa.Table.from_batches(batches, file.schema)
     except (OSError, pa.ArrowException) as error:
         raise _changed(piece) from error
-    if table.num_rows < piece.first + piece.rows:
+    if first * BATCH_ROWS + table.num_rows < min(end * BATCH_ROWS, piece.first + piece.rows):
         raise _changed(piece)
-    return table.slice(piece.first, piece.rows)
+    return table
 
 
 def _changed(piece: Piece) -> IntegrityError:

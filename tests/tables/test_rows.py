@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from engine.errors import IntegrityError, ResourceError
 from engine.tables import disk
-from engine.tables.rows import Piece, keep_rows, read_rows, split_by
+from engine.tables.rows import BATCH_ROWS, Piece, join_portions, keep_rows, read_portions, read_rows, split_by
 
 FRAME = pl.DataFrame(
     {"user_id": ["a", "b", "c", "d"], "score": [0.5, None, 2.0, 3.0], "kind": ["x", "x", "y", None]},
@@ -34,6 +37,41 @@ def test_a_frame_without_rows_has_no_file(tmp_path: Path) -> None:
     assert keep_rows(FRAME.clear(), tmp_path / "x.arrow") == ()
     assert split_by((), []) == ()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Piece]:
+    names = ["short", "a name that is longer than twelve bytes", None]
+    frame = pl.DataFrame({"user_id": range(3 * BATCH_ROWS + 5)}).with_columns(
+        kind=pl.Series(names).gather(pl.int_range(3 * BATCH_ROWS + 5, eager=True) % 3)
+    )
+    (piece,) = keep_rows(frame, tmp_path_factory.mktemp("large") / "00000.arrow")
+    return frame, piece
+
+
+@given(
+    first=st.integers(0, 3 * BATCH_ROWS),
+    sizes=st.lists(st.sampled_from([0, 1, 7, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1]), min_size=1, max_size=5),
+)
+def test_portions_of_a_piece_are_its_rows(large: tuple[pl.DataFrame, Piece], first: int, sizes: Sequence[int]) -> None:
+    frame, whole = large
+    room = frame.height - first
+    sizes = [min(size, max(0, room - sum(sizes[:number]))) for number, size in enumerate(sizes)]
+    if not sum(sizes):
+        return
+    piece = Piece(whole.path, first, sum(sizes))
+    portions = list(read_portions(piece, sizes))
+    assert [sum(batch.num_rows for batch in portion) for portion in portions] == sizes
+    assert_frame_equal(join_portions(portions), frame[first : first + piece.rows])
+    assert_frame_equal(read_rows(piece), frame[first : first + piece.rows])
+
+
+def test_portions_of_a_file_that_was_cut(tmp_path: Path) -> None:
+    (piece,) = keep_rows(FRAME, tmp_path / "x.arrow")
+    portions = read_portions(piece, [1, 3])
+    assert sum(batch.num_rows for batch in next(portions)) == 1
+    with pytest.raises(IntegrityError, match="changed during the run"):
+        list(read_portions(Piece(piece.path, 0, BATCH_ROWS + 1), [4, BATCH_ROWS - 3]))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "shorter", "other"])
