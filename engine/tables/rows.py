@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import BufferedWriter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS: Final = 2_048
 """Of a work file. Fewer cost more time than they spare memory."""
+
+_WRITTEN_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,18 @@ def keep_rows(frame: pl.DataFrame, path: Path) -> tuple[Piece, ...]:
     """
     if frame.is_empty():
         return ()
+    import pyarrow as pa
+
+    rows = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
     disk.make_folder(path.parent)
     temporary, handle = disk.create_temporary(path)
     try:
         with disk.storage_errors(path.parent), handle:
-            frame.rechunk().write_ipc(handle, compression="uncompressed", record_batch_size=BATCH_ROWS)
+            # Polars writes each column of each batch by itself, which takes twice the time.
+            buffered = BufferedWriter(handle, _WRITTEN_BYTES)
+            with pa.ipc.new_file(buffered, rows.schema) as file:
+                file.write_table(rows, max_chunksize=BATCH_ROWS)
+            buffered.flush()
         disk.rename(temporary, path)
     except BaseException:
         with suppress(TamisError, OSError):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from engine.errors import IntegrityError, ResourceError
-from engine.tables import disk
+from engine.tables import disk, effects
 from engine.tables.rows import BATCH_ROWS, Piece, join_portions, keep_rows, read_portions, read_rows, split_by
 
 FRAME = pl.DataFrame(
@@ -92,10 +92,11 @@ def test_a_file_that_is_not_what_it_was(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: pl.DataFrame, __: BinaryIO, **___: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    class Full(FileIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(pl.DataFrame, "write_ipc", fail)
+    monkeypatch.setattr(effects, "create", lambda path: Full(path, "xb"))
     with pytest.raises(ResourceError):
         keep_rows(FRAME, tmp_path / "x.arrow")
     assert not [name for name in disk.list_files(tmp_path) if not name.startswith(".")]
