@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import shutil
 import sys
 import threading
@@ -203,10 +204,16 @@ def bench(
 
 
 def ratios_of(found: Mapping[str, list[dict[str, Any]]], peaks: Mapping[str, list[float]]) -> dict[str, float]:
-    """Time against the sink, peak memory, and peak memory against that of a quarter of the users."""
+    """Time and bytes against the sink, peak memory, and peak memory against that of a quarter of the users.
+
+    Processor time (user and system) tells more than time by the clock when others use the machine.
+    """
 
     def seconds(name: str) -> float:
         return float(median(run["seconds"] for run in found[name]))
+
+    def processor(name: str) -> float:
+        return float(median(run["cpu_seconds"] for run in found[name]))
 
     def anonymous(name: str) -> float:
         return float(median(run["anonymous_mb"] for run in found[name]))
@@ -214,6 +221,8 @@ def ratios_of(found: Mapping[str, list[dict[str, Any]]], peaks: Mapping[str, lis
     peak = median(peaks["publish"])
     return {
         "publish_vs_sink": seconds("publish") / seconds("sink"),
+        "publish_vs_sink_cpu": processor("publish") / processor("sink"),
+        "bytes_vs_sink": found["publish"][0]["bytes"] / found["sink"][0]["bytes"],
         "peak_mb": peak,
         "peak_vs_quarter": peak / median(peaks["publish a quarter"]),
         "anonymous_mb": anonymous("publish"),
@@ -252,7 +261,9 @@ def main() -> None:
         contender = {"publish": publish_buckets, "sink": sink}[way]
         seen = [0]
         threading.Thread(target=watch_anonymous, args=(seen,), daemon=True).start()
-        print(json.dumps(contender(Path(folder), Path(out)) | {"anonymous_mb": seen[0]}))
+        result = contender(Path(folder), Path(out))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(json.dumps(result | {"cpu_seconds": used.ru_utime + used.ru_stime, "anonymous_mb": seen[0]}))
         return
     env = os.environ
     turns = max(1, int(env.get("BENCH_TURNS", "3")))

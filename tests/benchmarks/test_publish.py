@@ -30,13 +30,15 @@ def test_what_is_published_is_what_was_given(tmp_path: Path) -> None:
 
 def test_ratios() -> None:
     found = {
-        "publish": [{"seconds": 3.0, "anonymous_mb": 300}],
-        "sink": [{"seconds": 2.0, "anonymous_mb": 100}],
-        "publish a quarter": [{"seconds": 1.0, "anonymous_mb": 250}],
+        "publish": [{"seconds": 3.0, "cpu_seconds": 5.0, "bytes": 110, "anonymous_mb": 300}],
+        "sink": [{"seconds": 2.0, "cpu_seconds": 4.0, "bytes": 100, "anonymous_mb": 100}],
+        "publish a quarter": [{"seconds": 1.0, "cpu_seconds": 1.0, "bytes": 27, "anonymous_mb": 250}],
     }
     peaks = {"publish": [500.0], "sink": [900.0], "publish a quarter": [400.0]}
     assert ratios_of(found, peaks) == {
         "publish_vs_sink": 1.5,
+        "publish_vs_sink_cpu": 1.25,
+        "bytes_vs_sink": 1.1,
         "peak_mb": 500.0,
         "peak_vs_quarter": 1.25,
         "anonymous_mb": 300.0,
@@ -50,5 +52,6 @@ def test_the_whole_benchmark(tmp_path: Path) -> None:
     assert "publish_vs_sink" in text
     ratios = json.loads((tmp_path / "publish.json").read_text())["ratios"]
     assert set(ratios) == {
-        *("publish_vs_sink", "peak_mb", "peak_vs_quarter", "anonymous_mb", "anonymous_vs_quarter", "load_vs_copy")
+        *("publish_vs_sink", "publish_vs_sink_cpu", "bytes_vs_sink", "load_vs_copy"),
+        *("peak_mb", "peak_vs_quarter", "anonymous_mb", "anonymous_vs_quarter"),
     }
