@@ -199,6 +199,7 @@ def _failure(error: BaseException) -> Failure:
 @contextmanager
 def _opened(config: Config, *, quiet: bool) -> Iterator[Session]:
     _give_back_large_blocks()
+    _keep_memory_off_the_disk()
     # Read when LightGBM loads: its waiting threads spin, which makes two of them slower than one on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from engine.execution.open import open_executor
@@ -210,6 +211,15 @@ def _opened(config: Config, *, quiet: bool) -> Iterator[Session]:
             yield Session(config, executor, progress)
     finally:
         clear(cache_folder(Path(config.out).absolute()))
+
+
+def _keep_memory_off_the_disk() -> None:
+    """Have a crash leave no core file: it would hold whoever was being counted."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _give_back_large_blocks() -> None:
