@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers warehouse-tests lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers cluster-tests warehouse-tests lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,9 @@ servers: ## Install the servers that tests start: PostgreSQL, of Debian and its 
 
 warehouse-tests: $(READY) servers ## Run the tests of warehouses; a server that is not there is a failure
 	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/warehouse tests/jobs/test_load.py $(ARGS)
+
+cluster-tests: $(READY) ## Run the tests on clusters of several nodes and hosts, as root; what cannot be made is a failure
+	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -m cluster $(ARGS)
 
 check: $(READY) ## Check formatting, lint and types
 	$(BIN)/ruff format --check .

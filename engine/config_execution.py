@@ -20,7 +20,7 @@ class Execution(Section):
     """Event rows per task; decides how many buckets the users are cut into, and so the number of files."""
     cpus_per_task: int = Field(1, ge=1)
     """Threads of one Ray task; a local run uses all cores."""
-    task_timeout_seconds: float = Field(3600, gt=0)
+    task_timeout_seconds: float = Field(3600, gt=0, le=31_536_000)
     """A task that runs for longer is ended and tried once more, on Ray; the second time it stops the run."""
     straggler_factor: float = Field(4, ge=0)
     """A task that takes this many times as long as most is ended and tried elsewhere, once, on Ray; 0: never."""

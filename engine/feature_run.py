@@ -74,8 +74,8 @@ def features_run(
                 prepared, shelf, spec, (shelf.end_day,), work=work, executor=journal, progress=progress
             )
             tasks = [
-                FeatureTask(index, keys, shelf, spec, str(folder), run_mark(run_id), part, accounts)
-                for index, keys in enumerate(prepared.buckets)
+                FeatureTask(index, keys, portion, spec, str(folder), run_mark(run_id), part, accounts)
+                for index, (keys, portion) in enumerate(prepared.portions(shelf))
             ]
             on_done = track(progress, "features", len(tasks), journal.tally)
             sizes = bucket_sizes(prepared, len(catalogue(spec)))

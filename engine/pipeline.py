@@ -168,7 +168,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                 ScoreTask(
                     bucket=index,
                     keys=keys,
-                    shelf=shelf,
+                    shelf=portion,
                     contacts=None if prepared.contacts is None else prepared.contacts.part,
                     as_of=as_of,
                     bundle=str(folder.absolute()),
@@ -181,7 +181,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                     previous=before if plan.tenures else None,
                     cluster_names=tuple(config.clusters.names.items()),
                 )
-                for index, keys in enumerate(prepared.buckets)
+                for index, (keys, portion) in enumerate(prepared.portions(shelf))
             ]
             buckets = executor.map(
                 score_bucket,

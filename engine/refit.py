@@ -120,8 +120,8 @@ def by_users(
     )
     contacts = None if prepared.contacts is None else prepared.contacts.part
     tasks = [
-        WatchTask(index, keys, prepared.shelf, contacts, str(folder.absolute()), accounts)
-        for index, keys in enumerate(prepared.buckets)
+        WatchTask(index, keys, portion, contacts, str(folder.absolute()), accounts)
+        for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
     ]
     records = executor.map(watch_bucket, tasks, on_done=track(progress, "compare", len(tasks)))
     users = sum(record.users for record in records)

@@ -109,7 +109,7 @@ def validate_run(
                 MatureTask(
                     bucket=index,
                     keys=keys,
-                    shelf=prepared.shelf,
+                    shelf=portion,
                     spec=spec,
                     targets=due,
                     day=day_number(as_of),
@@ -120,7 +120,7 @@ def validate_run(
                     by=by,
                     segment_files=tuple(span.file for span in spans[len(files) :] if span.overlaps(keys)),
                 )
-                for index, keys in enumerate(prepared.buckets)
+                for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
             ]
             records = executor.map(mature_bucket, tasks, on_done=track(progress, "validate", len(tasks)))
             check_ids(records, table, prepared, out)

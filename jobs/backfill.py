@@ -135,7 +135,7 @@ def _run(
     from engine.schedule.backfill import How
     from engine.schedule.backfill import backfill as fill
 
-    how = How(opened.executor, opened.progress, say, accept, again, keep_going)
+    how = How(opened.executor, opened.progress, say, accept, again, keep_going, opened.recorded)
     for outcome in fill(opened.config, days, how):
         outcomes.append(outcome)
         if shown:

@@ -66,8 +66,13 @@ def tamis_jobs(api: JobApi) -> list[Job]:
     return [job for job in list_jobs(api) if "tamis" in job.metadata]
 
 
-def pick(api: JobApi, asked: str | None) -> Job:
+def pick(api: JobApi, asked: str | None, *, is_to_end: bool = False) -> Job:
     """The job of this id, or the only one whose id begins so; the latest when nothing is asked for.
+
+    Args:
+        api: Where to ask.
+        asked: An id, or how it begins.
+        is_to_end: Of several whose ids begin so, take the only one that has not ended.
 
     Raises:
         ConfigError: There is none, or more than one.
@@ -86,6 +91,9 @@ def pick(api: JobApi, asked: str | None) -> Job:
             code="job-unknown",
             hint="tamis submit starts one; a cluster forgets its jobs when its head is started anew.",
         )
+    running = [job for job in jobs if not job.ended]
+    if asked and is_to_end and len(running) == 1:
+        return running[0]
     if asked and len(jobs) > 1:
         raise ConfigError(
             f"{plural(len(jobs), 'job')} begin with {asked!r}: {', '.join(job.id for job in jobs[:5])}",

@@ -24,6 +24,10 @@ _WORDS = {
     "ledger": "the ledger of memberships",
     "publish": "writing and checking tables",
 }
+_AGAIN = {
+    "again": "`tamis run` publishes the same bytes once more; with --if-done skip it does nothing",
+    "skip": "`tamis run` skips it (schedule.if_done); with --if-done again it takes as long as is said here",
+}
 _COUNTED = {
     "store": "counted in the rollups",
     "rows": "counted",
@@ -90,6 +94,8 @@ def _print_reasons(plan: Plan) -> None:
     for reason in plan.reasons:
         if reason.why == "nothing to do":
             _tell(f"{reason.item}: nothing to do, {reason.what}")
+            if reason.item == "score":
+                _tell(f"score: {_AGAIN[plan.inputs.config.schedule.if_done]}")
         else:
             rows = f" ({reason.rows:,} rows)" if reason.rows else ""
             _tell(f"{reason.item}: {reason.why}, {reason.what}{rows}")
@@ -165,7 +171,7 @@ def _print_calibration(plan: Plan) -> None:
 def print_audience(audience: Audience) -> None:
     """Print whom the run will move."""
     _tell("")
-    since = "no date was published before" if audience.compared is None else f"beside {audience.compared}"
+    since = "no date was published before" if audience.compared is None else f"beside {audience.compared} as published"
     _tell(
         f"Segments as of {audience.as_of}, {since}: {audience.users:,} users scored "
         f"({audience.share:.1%} of all) with the bundle {audience.bundle}"

@@ -49,6 +49,8 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress | None]:
         def show(event: ProgressEvent) -> None:
             if event.stage not in stages:
                 stages[event.stage] = bars.add_task(event.stage, total=event.total, more="")
+            elif event.done == 0:
+                bars.reset(stages[event.stage], total=event.total, more="")
             number = stages[event.stage]
             more = details(event, _seconds(bars.tasks[bars.task_ids.index(number)]))
             bars.update(number, completed=event.done, total=event.total, more=more)

@@ -104,7 +104,7 @@ def _root(config: Path, out: str | None, assignments: list[str] | None) -> Path:
 
 def _row(attempt: Attempt) -> tuple[object, ...]:
     error = attempt.error
-    result = attempt.result if error is None else f"{attempt.result} ({error.code})"
+    result = attempt.result if error is None or error.code == attempt.result else f"{attempt.result} ({error.code})"
     return (
         f"{attempt.started:%Y-%m-%d %H:%M:%S}",
         str(attempt.as_of or "–"),
@@ -142,9 +142,17 @@ def _told(attempt: Attempt) -> Iterator[tuple[str, object]]:
     yield from ((label, text) for label, text in facts.items() if text)
 
 
+def _counted(attempt: Attempt) -> dict[str, Any]:
+    """The counts without the sizes of segments, which have a table of their own, and without settings."""
+    counts = {name: of for name, of in attempt.counts.items() if name != "segments"}
+    if isinstance(ledger := counts.get("ledger"), dict):
+        counts["ledger"] = {name: of for name, of in ledger.items() if name != "features"}
+    return counts
+
+
 def _print_parts(attempt: Attempt) -> None:
     parts: tuple[tuple[tuple[str, ...], list[tuple[object, ...]]], ...] = (
-        (("count", ""), list(_flat({name: of for name, of in attempt.counts.items() if name != "segments"}))),
+        (("count", ""), list(_flat(_counted(attempt)))),
         (("segment", "users"), [(name, of["users"]) for name, of in attempt.counts.get("segments", {}).items()]),
         (("stage", "seconds"), [(stage, f"{seconds:.1f}") for stage, seconds in attempt.timings.items()]),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -48,6 +48,14 @@ class Session:
         """There was nothing to do; the command is to end with `exit_code`."""
         if self.recording is not None:
             self.recording.skip(exit_code)
+
+    def recorded(self, as_of: date) -> AbstractContextManager[Recording | None]:
+        """One date of a command that runs several, recorded as an attempt of its own if the command is."""
+        if self.recording is None:
+            return nullcontext()
+        from engine.history.recording import recording_date
+
+        return recording_date(self.config, self.recording, as_of, _console())
 
 
 @dataclass(frozen=True)

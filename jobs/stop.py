@@ -20,7 +20,7 @@ def stop(
 ) -> None:
     """End a submitted job, and wait until it has; the published tables stay as they are."""
     api = open_api(address)
-    name = pick(api, job).id
+    name = pick(api, job, is_to_end=True).id
     from engine.execution.job_api import stop_job
     from engine.execution.job_end import follow_job
 

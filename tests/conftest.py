@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,6 +29,7 @@ settings.register_profile("thorough", settings(), deadline=None, max_examples=20
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tamis"))
 
 REFERENCE_DATA = "TAMIS_REFERENCE_DATA"
+RAY = re.compile("(?<![a-z])ray(?![a-z])")
 
 
 @pytest.fixture(scope="session")
@@ -87,17 +90,52 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 # Begun first, so that no worker of pytest-xdist is left with one of them at the end.
 LONG = (
     "test_pipeline.py",
-    "test_pipeline_wide.py",
-    "test_fitting.py",
     "test_on_ray.py",
-    "test_accounts.py",
-    "test_incremental.py",
-    "test_demo.py",
-    "test_bundle.py",
+    "test_bad_input.py",
+    "test_bad_store.py",
+    "test_untrusted.py",
+    "test_fitting.py",
+    "test_publish_kill.py",
+    "test_pipeline_wide.py",
+    "test_pipeline_clusters.py",
+    "test_cascade.py",
+    "test_backfill_kill.py",
     "test_score_kill.py",
+    "test_publish_faults.py",
+    "test_learning.py",
+    "test_restart.py",
+    "test_whole_runs.py",
+    "test_backfill.py",
+    "test_accounts.py",
+    "test_local_run.py",
+    "test_demo.py",
+    "test_published_tables.py",
+    "test_incremental.py",
+    "test_audience.py",
+    "test_bundle_kill.py",
+    "test_bundle.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files in the order of `LONG`, and all tests that say in their names that they use Ray in one worker.
+
+    pytest-xdist itself begins with the files of the most tests, which are not the longest; and each worker with such a
+    test would start a Ray of its own.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if RAY.search(nodeid) else str(super()._split_scope(nodeid))
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)

@@ -152,11 +152,14 @@ def configuration(file: Path, **overrides: object) -> Config:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder and its bytes, but for the lock that stays and the rollups, which nobody reads."""
+    """Every file below a folder and its bytes.
+
+    Left out are the lock that stays, the rollups, which nobody reads, and the history of runs, which tells of times.
+    """
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and STORE_NAME not in path.parts and path.parts[-2:] != ("_work", "lock")
+        if path.is_file() and not {STORE_NAME, "_runs"} & {*path.parts} and path.parts[-2:] != ("_work", "lock")
     }
 
 

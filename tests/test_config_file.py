@@ -204,6 +204,7 @@ name = "vip"
         (MINIMAL + MINIMAL.replace("shop", "SHOP"), "two entries named 'SHOP' and 'shop'"),
         (MINIMAL.replace('"events/*.parquet"', "[]"), "line 3: sources.shop.path: expected text or a list of texts"),
         (MINIMAL + "[execution]\ntask_timeout_seconds = inf\n", "expected a number that is finite"),
+        (MINIMAL + "[execution]\ntask_timeout_seconds = 1e10\n", "expected a number of at most 31,536,000"),
         (MINIMAL + "[clusters]\nk_min = 9\n", "k_min (9) must not exceed k_max (8)"),
         (MINIMAL + "[events]\ntypes = 'a'\n", "line 9: events.types: expected a list of texts, got 'a'"),
         (

@@ -39,6 +39,7 @@ class Attempt:
         started: When it was first seen running, by the clock of this process; None before.
         node: Where it runs; empty before.
         ended: Why it was ended from here.
+        missed: When its node was first seen to be gone.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Attempt:
     started: float | None = None
     node: str = ""
     ended: Ended | None = None
+    missed: float | None = None
 
 
 def in_order(sizes: Sequence[TaskSize] | None, count: int) -> list[int]:

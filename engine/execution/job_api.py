@@ -28,6 +28,10 @@ _GCS_PORT = 6379
 _SECONDS = 15.0
 _PROBE_SECONDS = 2.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_NO_AGENT = (
+    "The head is still starting: run the same command again. If it stays so, another Ray on that machine holds the "
+    "port of the head's agent (52365): start the head with --dashboard-agent-listen-port PORT."
+)
 _HOST = re.compile(r"[\w.:-]+")
 _ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
@@ -274,7 +278,9 @@ def _accepted(api: JobApi, status: int, body: bytes) -> bytes:
     raise TransientError(
         f"the job API at {api.url} answers {status}: {lines[-1][:300]}",
         code="job-api-failed",
-        hint="Run the same command again; the logs of the cluster's dashboard say more.",
+        hint=_NO_AGENT
+        if "No available agent" in lines[-1]
+        else "Run the same command again; the logs of the cluster's dashboard say more.",
     )
 
 

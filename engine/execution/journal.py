@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic
 
@@ -168,8 +169,10 @@ class _Journal:
         content = f"{key} {json.dumps(head)}\t{body}".encode()
         if self.handle is None:
             disk.make_folder(self.work / TASKS)
+            # Where a lock was lost, two processes can be the same run; each has a log of its own.
+            paths = (self.work / TASKS / f"done-{number:05d}.log" for number in count(self.logs))
             with disk.storage_errors(self.work):
-                self.handle = effects.create(self.work / TASKS / f"done-{self.logs:05d}.log")
+                self.handle = effects.create(next(path for path in paths if not path.exists()))
         with disk.storage_errors(self.work):
             self.handle.write(_checksum(content) + b" " + content + b"\n")
             self.handle.flush()

@@ -11,7 +11,7 @@ from typing import Final
 import ray
 
 from engine.config import Execution
-from engine.errors import ResourceError
+from engine.errors import ResourceError, TransientError
 from engine.execution.attempts import STRAGGLER_SECONDS
 from engine.execution.protocol import R, T, TaskSize
 from engine.execution.ray_paths import check_paths
@@ -71,12 +71,30 @@ class RayExecutor:
         if not tasks:
             return []
         terms = Terms(self.execution, self.environment, self.straggler_seconds, self.tally)
-        return Stage(terms, function, tasks, sizes, on_done).run()
+        with _losses():
+            return Stage(terms, function, tasks, sizes, on_done).run()
 
     def check_paths(self, work: Path, inputs: Sequence[Path]) -> None:
         """See `engine.execution.protocol.Executor.check_paths`."""
         if self.joined:
-            check_paths(work, inputs, self.environment)
+            with _losses():
+                check_paths(work, inputs, self.environment)
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """What Ray does not answer this process, beside what it says of tasks: the cluster is lost."""
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        if "task_index" in error.__dict__:
+            # What a task raised that cannot travel: Ray's word for it has its message.
+            raise
+        raise TransientError(
+            f"the cluster does not answer any more: {type(error).__name__}",
+            code="cluster-lost",
+            hint="Run the command again.",
+        ) from error
 
 
 @contextmanager
@@ -90,7 +108,7 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
     """
     environment = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | _WORKER_VARIABLES
     with connected(execution, environment) as is_local:
-        largest = max((cpus for cpus, _ in nodes()), default=0.0)
+        largest = max((cpus for cpus, _ in nodes().values()), default=0.0)
         if largest < execution.cpus_per_task:
             raise ResourceError(
                 f"a task asks for {execution.cpus_per_task} CPUs, the largest node has {largest:.0f}",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import faulthandler
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -15,6 +17,7 @@ from ray.experimental import internal_kv
 from engine.errors import TamisError
 
 _NAMESPACE: Final = b"tamis"
+_CONNECT_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 60.0
 """How much longer than its time a worker lets a task run that the driver should have ended."""
 
@@ -78,6 +81,19 @@ def wait_for(references: Sequence[Any], *, count: int, seconds: float) -> tuple[
     return done, left
 
 
+def head_answers() -> bool:
+    """Whether the head of the cluster takes calls.
+
+    Ray itself waits for a head that is gone, in whatever it is asked, and after a minute ends this process on the spot.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        with closing(socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS)):
+            return True
+    except OSError:
+        return False
+
+
 def is_lost(error: BaseException) -> bool:
     """Whether the attempt was lost, and not the cluster: its worker or node died, or was ended from here."""
     lost = ray.exceptions
@@ -103,8 +119,11 @@ def forget(stage: str) -> None:
 
 
 def _tell(key: bytes) -> None:
-    internal_kv._internal_kv_put(key, b"", namespace=_NAMESPACE)  # noqa: SLF001
+    # A head that does not answer for a moment must not cost the task: the worker looks after its own time as well.
+    with suppress(ray.exceptions.RayError, OSError):
+        internal_kv._internal_kv_put(key, b"", namespace=_NAMESPACE)  # noqa: SLF001
 
 
 def _take_back(key: bytes) -> None:
-    internal_kv._internal_kv_del(key, namespace=_NAMESPACE)  # noqa: SLF001
+    with suppress(ray.exceptions.RayError, OSError):
+        internal_kv._internal_kv_del(key, namespace=_NAMESPACE)  # noqa: SLF001

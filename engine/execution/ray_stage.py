@@ -20,7 +20,7 @@ from ray._private import internal_api
 from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
 from engine.config import Execution
-from engine.errors import ResourceError, TransientError
+from engine.errors import ResourceError, TamisError, TransientError
 from engine.execution.attempts import (
     Attempt,
     Ended,
@@ -33,21 +33,37 @@ from engine.execution.attempts import (
     more_memory,
 )
 from engine.execution.protocol import R, T, TaskSize, with_index
-from engine.execution.ray_attempt import Answer, answer_of, forget, is_lost, remote_task, seen_running, wait_for
+from engine.execution.ray_attempt import (
+    Answer,
+    answer_of,
+    forget,
+    head_answers,
+    is_lost,
+    remote_task,
+    seen_running,
+    wait_for,
+)
+from engine.history import events
 from engine.progress import Tally
 
 _POLL_SECONDS: Final = 1.0
 _SPILL_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 4.0
+_HEAD_SECONDS: Final = 20.0
+"""A head that has not answered for so long is lost."""
+_MISSED_SECONDS: Final = 5.0
+"""After a node is gone, Ray has this long to say so of its tasks."""
+_ROOM_SECONDS: Final = 300.0
+"""How long a task waits for a node to come back, or another one to come, that has what it asks for."""
 _AHEAD: Final = 2
 """Tasks handed to Ray for each one that can run, so that no worker waits for this process."""
 
 
-def nodes() -> list[tuple[float, int]]:
-    """Processors and bytes of memory of each node that is alive."""
+def nodes() -> dict[str, tuple[float, int]]:
+    """Processors and bytes of memory of each node that is alive, by its id."""
     listed = ray.nodes()  # type: ignore[no-untyped-call]
-    found = [node["Resources"] for node in listed if node["Alive"]]
-    return [(float(has.get("CPU", 0)), int(has.get("memory", 0))) for has in found]
+    found = {str(node["NodeID"]): node["Resources"] for node in listed if node["Alive"]}
+    return {node: (float(has.get("CPU", 0)), int(has.get("memory", 0))) for node, has in found.items()}
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,8 @@ class Stage(Generic[T, R]):
         self.function, self.tasks, self.sizes, self.on_done = function, tasks, sizes, on_done
         self.name = str(getattr(function, "__name__", type(function).__name__))
         self.key = secrets.token_hex(8)
+        if not head_answers():
+            raise self._headless()
         self.cluster = nodes()
         self.memory = memory_requests(self.name, sizes, len(tasks), self.largest)
         rows = [size.rows for size in sizes] if sizes is not None else []
@@ -94,14 +112,15 @@ class Stage(Generic[T, R]):
         self.late: Counter[int] = Counter()
         self.avoided: dict[int, str] = {}
         self.results: dict[int, R] = {}
-        self.looked = self.spill_read = time.monotonic()
+        self.looked = self.heard = self.spill_read = time.monotonic()
         self.to_forget = False
+        self.no_room: float | None = None
         self.poll = min(_POLL_SECONDS, self.settings.task_timeout_seconds / 4)
 
     @property
     def largest(self) -> int:
         """Bytes of memory of the largest node that has the processors for a task."""
-        return max((memory for cpus, memory in self.cluster if cpus >= self.settings.cpus_per_task), default=0)
+        return max((memory for cpus, memory in self.cluster.values() if cpus >= self.settings.cpus_per_task), default=0)
 
     def run(self) -> list[R]:
         """Results in the order of the tasks."""
@@ -114,7 +133,7 @@ class Stage(Generic[T, R]):
             self._cancel()
             raise
         finally:
-            if self.to_forget:
+            if self.to_forget and head_answers():
                 with suppress(ray.exceptions.RayError):
                     forget(self.key)
         return [self.results[index] for index in range(len(self.tasks))]
@@ -123,7 +142,7 @@ class Stage(Generic[T, R]):
         now = time.monotonic()
         self.waiting.extendleft(index for when, index in self.delayed if when <= now)
         self.delayed = [(when, index) for when, index in self.delayed if when > now]
-        slots = sum(int(cpus // self.settings.cpus_per_task) for cpus, _ in self.cluster)
+        slots = sum(int(cpus // self.settings.cpus_per_task) for cpus, _ in self.cluster.values())
         while self.waiting and len(self.running) < max(1, _AHEAD * slots):
             self._submit(self.waiting.popleft())
 
@@ -173,11 +192,11 @@ class Stage(Generic[T, R]):
 
         A task that was ended for being slow has not failed; one that hangs twice is not tried a third time.
         """
-        index, was_lost = attempt.index, is_lost(error)
+        index, was_lost, why = attempt.index, is_lost(error), _why(attempt, error)
         self.to_forget = self.to_forget or was_lost
         if attempt.ended is Ended.SLOW and was_lost:
             self.avoided[index] = attempt.node
-            self._again(index)
+            self._again(index, why)
             return
         self.failures[index] += 1
         if was_lost and self._seconds(attempt) > self.settings.task_timeout_seconds:
@@ -187,10 +206,11 @@ class Stage(Generic[T, R]):
             raise with_index(self._told(attempt, error), index) from error.__cause__
         if isinstance(error, ray.exceptions.OutOfMemoryError):
             self.memory[index] = more_memory(attempt.memory, self.largest)
-        self._again(index, 0.0 if was_lost else delay_before(self.failures[index]))
+        self._again(index, why, 0.0 if was_lost else delay_before(self.failures[index]))
 
-    def _again(self, index: int, delay: float = 0.0) -> None:
+    def _again(self, index: int, why: str, delay: float = 0.0) -> None:
         self.tally.retried += 1
+        events.task_retried(self.name, why)
         self.delayed.append((time.monotonic() + delay, index))
 
     def _told(self, attempt: Attempt, error: BaseException) -> BaseException:
@@ -210,6 +230,8 @@ class Stage(Generic[T, R]):
                 code="task-memory",
                 hint="Lower execution.rows_per_task so that a task holds fewer users, or join larger nodes.",
             )
+        if is_lost(error) and not head_answers():
+            return self._headless()
         if is_lost(error):
             return ResourceError(
                 f"the worker of {what} died on every attempt",
@@ -222,6 +244,13 @@ class Stage(Generic[T, R]):
             )
         return error
 
+    def _headless(self) -> TransientError:
+        return TransientError(
+            f"the head of the cluster does not answer any more, during {self.name}",
+            code="cluster-lost",
+            hint="Start it, or another cluster, and run the command again: it takes up what is finished.",
+        )
+
     def _seconds(self, attempt: Attempt) -> float:
         return 0.0 if attempt.started is None else time.monotonic() - attempt.started
 
@@ -231,10 +260,18 @@ class Stage(Generic[T, R]):
         if now - self.looked < self.poll:
             return
         self.looked = now
+        if head_answers():
+            self.heard = now
+        elif now - self.heard > _HEAD_SECONDS:
+            raise self._headless()
+        else:
+            return
         # What a cluster does not say now it says the next time; its loss is told by its tasks.
         with suppress(ray.exceptions.RayError):
             self.cluster = nodes()
             self._note_started(now)
+        self._give_up_missed(now)
+        self._check_room(now)
         for reference, attempt in self.running.items():
             if attempt.ended is not None:
                 continue
@@ -257,6 +294,39 @@ class Stage(Generic[T, R]):
             if node is not None and attempt.started is None:
                 attempt.started, attempt.node = now, node
 
+    def _give_up_missed(self, now: float) -> None:
+        """Run the tasks of a node again that is gone without a word.
+
+        Where a network was cut or a machine lost its power, nobody closed the connection to the worker: Ray waits for
+        its answer for minutes more.
+        """
+        for reference, attempt in list(self.running.items()):
+            if not attempt.node or attempt.node in self.cluster:
+                continue
+            attempt.missed = attempt.missed or now
+            if now - attempt.missed > _MISSED_SECONDS:
+                del self.running[reference]
+                self._failed(attempt, ray.exceptions.NodeDiedError("its node is gone"))  # type: ignore[no-untyped-call]
+
+    def _check_room(self, now: float) -> None:
+        """Stop when tasks have waited for minutes for what no node has: those that had it are gone.
+
+        Ray waits for such a node for ever and says nothing.
+        """
+        waiting = [one for one in self.running.values() if one.started is None and not self._has_room(one.memory)]
+        self.no_room = None if not waiting else self.no_room or now
+        if self.no_room is not None and now - self.no_room > _ROOM_SECONDS:
+            asked = f" and {in_gib(waiting[0].memory)} of memory" if waiting[0].memory else ""
+            raise TransientError(
+                f"{self.name} task {waiting[0].index} of {len(self.tasks)} asks for {self.settings.cpus_per_task} CPUs"
+                f"{asked}, which no node has had for {_ROOM_SECONDS / 60:.0f} minutes",
+                code="cluster-lost",
+                hint="Nodes have left the cluster. The same command goes on where it stopped when they are back.",
+            )
+
+    def _has_room(self, memory: int) -> bool:
+        return any(cpus >= self.settings.cpus_per_task and has >= memory for cpus, has in self.cluster.values())
+
     def _key_of(self, index: int, number: int) -> str:
         return f"{self.key}/{index}.{number}"
 
@@ -265,11 +335,26 @@ class Stage(Generic[T, R]):
 
         Whoever sweeps the work folder next must not meet a task that is still writing to it.
         """
-        for reference in self.running:
-            ray.cancel(reference, force=True)
-        if self.running:
-            self.to_forget = True
-            wait_for(list(self.running), count=len(self.running), seconds=_CANCEL_SECONDS)
+        # A cluster that is lost runs nothing; why the stage ends is told already.
+        with suppress(ray.exceptions.RayError):
+            for reference in self.running:
+                ray.cancel(reference, force=True)
+            if self.running:
+                self.to_forget = True
+                wait_for(list(self.running), count=len(self.running), seconds=_CANCEL_SECONDS)
+
+
+def _why(attempt: Attempt, error: BaseException) -> str:
+    """Why an attempt is made again, for the log: no text of the error, which may hold values of the data."""
+    if attempt.ended is not None and is_lost(error):
+        return "it was far slower than the others" if attempt.ended is Ended.SLOW else "it did not end in time"
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "it ran out of memory"
+    if isinstance(error, ray.exceptions.NodeDiedError):
+        return "its node is gone"
+    if is_lost(error):
+        return "its worker died"
+    return f"its storage failed ({error.code if isinstance(error, TamisError) else type(error).__name__})"
 
 
 def _spilled_bytes(before: int) -> int:

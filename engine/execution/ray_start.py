@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, worker
 
 from engine.config import Execution
 from engine.errors import ConfigError, TransientError
+from engine.execution.ray_attempt import head_answers
 from engine.execution.ray_token import own_token
 
 _CONNECT_SECONDS: Final = 5.0
@@ -79,9 +80,17 @@ def connected(execution: Execution, environment: Mapping[str, str]) -> Iterator[
                 address = _running_cluster()
             if _probe(address):
                 settings["ENABLE_RAY_CLUSTER"] = False
-        stack.callback(ray.shutdown)
+        stack.enter_context(_silent())
+        stack.callback(_leave)
         _connect(address, environment, local, settings)
         yield is_local
+
+
+def _leave() -> None:
+    """Leave the cluster; from one whose head was cut off too: Ray would wait for its thread that listens to it."""
+    if ray.is_initialized() and not head_answers():
+        worker.global_worker.__dict__.pop("listener_thread", None)
+    ray.shutdown()
 
 
 def _connect(
@@ -222,6 +231,20 @@ def _own_environment() -> Iterator[None]:
     finally:
         if before is None:
             os.environ.pop(_JOB_OVERRIDE, None)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what Ray prints of lost workers: it goes to stdout, which belongs to the results of the command.
+
+    The executor tells of each, and of what became of its task.
+    """
+    before = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_data, **_more: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 @contextmanager

@@ -39,8 +39,9 @@ def json_line(
         "message": message,
         **{name: value for name, value in context.items() if value is not None},
     }
-    # What a line is cannot be changed by a field of its event.
-    return json.dumps({**known, **{name: value for name, value in fields.items() if name not in known}}, default=str)
+    # What a line is cannot be changed by a field of its event; only a run that is named has another id from there on.
+    own = {name: value for name, value in fields.items() if name not in known or name == "run_id"}
+    return json.dumps({**known, **own}, default=str)
 
 
 def text_line(moment: datetime, level: str, message: str, attempt: object) -> str:

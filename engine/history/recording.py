@@ -73,9 +73,17 @@ class Asked:
 class Recording(logging.Handler):
     """What is known of an attempt so far; it hears the events of its process."""
 
-    def __init__(self, attempt: Attempt, context: Context) -> None:
+    def __init__(self, attempt: Attempt, context: Context, *, is_part: bool = False) -> None:
+        """Begin to listen.
+
+        Args:
+            attempt: As it begins.
+            context: What every line of the log says.
+            is_part: Whether another one, which hears the same, tells the log of it.
+        """
         super().__init__(logging.INFO)
-        self.attempt = attempt
+        self.begun = self.attempt = attempt
+        self.is_part = is_part
         self.context = context
         self.warnings: dict[str, Noted] = {}
         self._stages: dict[str, ProgressEvent] = {}
@@ -154,6 +162,8 @@ class Recording(logging.Handler):
             if earlier is not None:
                 self._stages[f"{name} {len(self._stages)}"] = earlier
         self._stages[name] = event
+        if self.is_part:
+            return
         now = time.monotonic()
         ended = event.done == event.total
         if event.done == 0 or ended or now - self._told.get(name, now) >= _TOLD_EVERY_SECONDS:
@@ -200,6 +210,39 @@ def recording(config: Config, asked: Asked, console: Console) -> Iterator[Record
                 _keep(out, ended, watch, console)
                 tell_others(watch, ended, config.out, asked.environment, console)
                 tell_end(ended)
+
+
+@contextmanager
+def recording_date(config: Config, whole: Recording, as_of: date, console: Console) -> Iterator[Recording]:
+    """Record one date of a run of several as an attempt of its own; nobody is told of it but the log and the history.
+
+    Args:
+        config: The configuration.
+        whole: The run of several.
+        as_of: First day that is not used.
+        console: See `Console`.
+    """
+    begun, now = time.perf_counter(), datetime.now(UTC)
+    out = Path(config.out).absolute()
+    attempt = replace(whole.begun, attempt=attempt_name(now, secrets.token_hex(3)), started=now, as_of=as_of)
+    recorder = Recording(attempt, Context(), is_part=True)
+    before = whole.context.fields.get("as_of")
+    whole.context.fields["as_of"] = as_of
+    failure = None
+    with listening(recorder), _alive(out, attempt.attempt):
+        events.tell("date-begun", f"{as_of} begins")
+        if out.exists():
+            attempt_to("the record of the date", lambda: write_attempt(out, recorder.attempt), console)
+        try:
+            yield recorder
+        except BaseException as error:
+            failure = _cleaned(error, console.diagnose(error), config)
+            raise
+        finally:
+            recorder.attempt = ended = _ended(recorder, failure, time.perf_counter() - begun)
+            _keep(out, ended, config.watch, console)
+            tell_end(ended, "date-ended")
+            whole.context.fields["as_of"] = before
 
 
 def refused(watch: Watch, asked: Asked, failure: Failure, console: Console) -> None:

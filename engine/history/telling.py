@@ -58,8 +58,8 @@ def tell_others(watch: Watch, attempt: Attempt, out: str, environment: Mapping[s
         _warn("notify-failed", f"nobody was told how the run ended: {problem}", console)
 
 
-def tell_end(attempt: Attempt) -> None:
-    """The last line of the log."""
+def tell_end(attempt: Attempt, event: str = "run-ended") -> None:
+    """The last line of the log of an attempt."""
     error = attempt.error
     fields: dict[str, Any] = {
         "result": attempt.result,
@@ -75,7 +75,7 @@ def tell_end(attempt: Attempt) -> None:
     if error is not None:
         message += f": {error.message}"
     good = attempt.result in {"done", "skipped"}
-    events.tell("run-ended", message, level=logging.INFO if good else logging.ERROR, **fields)
+    events.tell(event, message, level=logging.INFO if good else logging.ERROR, **fields)
 
 
 def attempt_to(what: str, write: Callable[[], None], console: Console) -> None:

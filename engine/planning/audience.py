@@ -25,7 +25,7 @@ from engine.errors import ConfigError
 from engine.events.files import locate_files, text_kind
 from engine.execution.protocol import Executor
 from engine.fitting import conditions_of
-from engine.ledger.previous import Previous, find_previous, previous_members
+from engine.ledger.previous import Previous, find_previous, nearest_ledger, previous_members, previous_of
 from engine.progress import Progress
 from engine.remote.address import RemoteFile
 from engine.rollups.index import INDEX_NAME
@@ -41,6 +41,7 @@ from engine.stages.preparation import prepare
 from engine.stages.schemas import bundle_schema
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.stages.segmenting import applied_of, compile_applied
+from engine.why.published import published_dates
 
 LEAST_USERS: Final = 1_000
 """Of a small base more than the share is taken: fewer users tell nothing of small segments."""
@@ -76,7 +77,7 @@ class Audience:
 
     Attributes:
         as_of: Day of the run.
-        compared: The last published date before it; None without one.
+        compared: The day itself where it is published, else the last one before it; None without one.
         bundle: Id of the bundle that scored the sample.
         users: Users of the sample, and `share` of all that they are.
         moved: Users of the sample whose segment of the primary group is another one.
@@ -122,7 +123,13 @@ def find_audience(
         _copy_store(store_folder(out), store_folder(place))
         previous = find_previous(out, as_of)
         sampled, keys, users = _scored(opened, as_of, folder, place, previous, executor, share, progress)
-        return _compared(sampled, users, keys, previous, as_of, folder.name)
+        return _compared(sampled, users, keys, _replaced(out, as_of) or previous, as_of, folder.name)
+
+
+def _replaced(out: Path, as_of: date) -> Previous | None:
+    """What the date was published with, which a run would replace."""
+    manifest = nearest_ledger(out, [day for day in published_dates(out) if day == as_of])
+    return None if manifest is None else previous_of(manifest, out)
 
 
 def _is_text_or_remote(config: Config) -> bool:

@@ -7,6 +7,7 @@ what is not rolled up yet. Nothing is written: text files are not converted, fil
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -73,6 +74,7 @@ class Census:
         counted: How users and their days are known: `store`, `rows` (all were looked at), `sample`, `assumed`, `given`.
         partials: Rows of the store: one per user, event type and day.
         daily_files: Files of partials of the units that stay.
+        daily_cuts: Units that stay, by their number of such files: each has a range of users.
         store_files, store_bytes: All files of the store.
         new_partials: Of `partials`, those that are to be rolled up.
         contacts, contact_bytes: Rows and bytes of the contacts.
@@ -96,6 +98,7 @@ class Census:
     counted: str
     partials: int
     daily_files: int
+    daily_cuts: Mapping[int, int]
     store_files: int
     store_bytes: int
     new_partials: int
@@ -171,6 +174,7 @@ def take_census(config: Config, as_of: date) -> Census:
         counted=counted,
         partials=_sum_rows(daily) + new_partials,
         daily_files=len(daily),
+        daily_cuts=Counter(len(entry.daily) for entry in current.values()),
         store_files=len(store),
         store_bytes=sum(file.bytes for file in store),
         new_partials=new_partials,

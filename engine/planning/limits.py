@@ -89,8 +89,9 @@ def _memory(jobs: Sequence[Job], costs: Costs, workers: Workers) -> Iterator[Lim
             "bytes",
             "lower execution.rows_per_task: smaller buckets; or nodes with more memory",
         )
-    if alone:
-        work = max(alone, key=costs.memory)
+    largest = sorted({work.kind: work for work in sorted(alone, key=costs.memory)}.values(), key=costs.memory)
+    # The nearest one, and all that break: nodes for the first may still be too small for the next.
+    for work in [work for work in largest if costs.memory(work) > most] or largest[-1:]:
         yield Limit(
             "single-task-memory",
             f"memory of {_named(work.kind)}, which is a single task",
@@ -125,7 +126,7 @@ def _driver(inputs: Inputs, jobs: Sequence[Job], found: Estimate, costs: Costs, 
         "raise execution.rows_per_task: fewer tasks; larger files per day: fewer units",
     )
     if not workers.local:
-        # Each task is told the names of all files of partials.
+        # Each task is told the names of the files that it opens.
         sent = sum(tasks * (TASK_SECONDS + work.files_read * _PATH_BYTES / _SENT) for work, tasks in _works(jobs))
         yield Limit(
             "driver-time",
@@ -145,11 +146,12 @@ def _files(inputs: Inputs, jobs: Sequence[Job], found: Estimate, requests: float
         stage = max(found.stages, key=lambda one: one.files_read / max(one.seconds, 1e-9))
         yield Limit(
             "requests",
-            f"files opened per second in stage {stage.name} of the {stage.job}: {stage.files_read:,} of them",
+            f"files opened per second in stage {stage.name} of the {stage.job}: {stage.files_read:,}, "
+            f"which take at least {stage.files_read / requests:,.0f} s",
             stage.files_read / max(stage.seconds, 1e-9),
             requests,
             "per second",
-            "raise execution.rows_per_task: each bucket of users opens every file of partials; fewer, larger units",
+            "raise execution.rows_per_task; fewer, larger units: each bucket of users opens a file of each",
         )
     yield Limit(
         "store-files",

@@ -63,6 +63,19 @@ class Inputs:
         """Files of partials once everything is rolled up."""
         return self.census.daily_files + sum(files_of_unit(self.config, unit.rows) for unit in self.census.stale)
 
+    @property
+    def files_of_bucket(self) -> float:
+        """Files of partials that a task over the users of a bucket opens, on average.
+
+        A file of a unit that was cut into `cut` ranges is opened for the buckets that share users with its range: the
+        edges of both fall together only where both numbers have a common divisor.
+        """
+        cuts = Counter(self.census.daily_cuts)
+        for unit in self.census.stale:
+            cuts[files_of_unit(self.config, unit.rows)] += 1
+        buckets = self.buckets
+        return sum(units * (cut + buckets - math.gcd(cut, buckets)) / buckets for cut, units in cuts.items())
+
     def known_at(self, day: int, as_of_day: int) -> float:
         """Share of the users with an event before a day, when events come at random over the log."""
         first = self.census.first_day

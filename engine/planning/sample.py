@@ -20,6 +20,8 @@ from engine.events.read import reading, scan, source_mapping
 
 MOST_ROWS: Final = 2_000_000
 """Rows that are looked at, at the most: a second or two."""
+MOST_FILES: Final = 512
+"""Files that are opened for it, at the most: each takes milliseconds, however few rows it has."""
 _PLACES: Final = 16
 
 
@@ -76,6 +78,7 @@ def take_sample(sources: Sequence[Source], pieces: Sequence[Piece], currency_dig
     """
     total = sum(piece.rows for piece in pieces)
     chosen = list(pieces) if total <= MOST_ROWS else _spread([piece for piece in pieces if piece.rows])
+    chosen = chosen if len(chosen) <= MOST_FILES else _thinned(chosen)
     frames, looked_at, user_dtype = [], 0, ""
     for piece in chosen:
         # A file that cannot be read stops the run, and says so there; a plan goes on without it.
@@ -119,6 +122,13 @@ def _spread(pieces: Sequence[Piece]) -> list[Piece]:
             place = next(following, None)
         start += piece.rows
     return list(taken.values())
+
+
+def _thinned(pieces: Sequence[Piece]) -> list[Piece]:
+    """Runs of files that follow one another, spread over the log: neighbours are of one day, and share its users."""
+    run = MOST_FILES // _PLACES
+    starts = [(len(pieces) - run) * number // (_PLACES - 1) for number in range(_PLACES)]
+    return [piece for start in starts for piece in pieces[start : start + run]]
 
 
 def _events(source: Source, piece: Piece, currency_digits: int, end_us: int) -> tuple[pl.DataFrame, str]:

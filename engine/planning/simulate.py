@@ -54,6 +54,7 @@ _MOST: Final[Mapping[str, float]] = {
     "requests": 1e9,
 }
 _MAY_BE_ZERO: Final = {"new_days", "contacts"}
+_COUNTED: Final = {"users", "events", "days", "new_days", "contacts", "nodes", "cpus"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def parse_simulation(text: str) -> Simulated:
         elif number > _MOST[key] or number < 0 or (number == 0 and key not in _MAY_BE_ZERO):
             least = "0" if key in _MAY_BE_ZERO else "more than 0"
             problems.append(f"  {key}: expected {least} to {_MOST[key]:,g}, got {value}")
+        elif key in _COUNTED and not number.is_integer():
+            problems.append(f"  {key}: expected a whole number, got {value}")
         elif key in given:
             problems.append(f"  {key}: given twice")
         else:
@@ -154,6 +157,7 @@ def simulated_census(config: Config, simulated: Simulated, as_of: date) -> Censu
         counted="given",
         partials=partials,
         daily_files=0,
+        daily_cuts={},
         store_files=0,
         store_bytes=0,
         new_partials=round(partials * new / days),
@@ -171,6 +175,8 @@ def simulated_census(config: Config, simulated: Simulated, as_of: date) -> Censu
     )
     if not stored:
         return census
-    files = stored * files_of_unit(config, rows)
+    each = files_of_unit(config, rows)
+    files, cuts = stored * each, {each: stored}
     old = partials - census.new_partials
-    return replace(census, daily_files=files, store_files=2 * files, store_bytes=round(old * DAILY_BYTES))
+    size = round(old * DAILY_BYTES)
+    return replace(census, daily_files=files, daily_cuts=cuts, store_files=2 * files, store_bytes=size)

@@ -56,7 +56,7 @@ def _bucket_reads(inputs: Inputs) -> tuple[float, float, float]:
     """Partials, bytes and files that a task over the users of a bucket reads."""
     partials = inputs.census.partials / inputs.buckets
     per_user = inputs.users * ID_BYTES
-    return partials, partials * DAILY_BYTES + per_user, inputs.daily_files
+    return partials, partials * DAILY_BYTES + per_user, inputs.files_of_bucket
 
 
 def _features(inputs: Inputs, as_of_day: int) -> Iterator[Call]:

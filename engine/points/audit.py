@@ -143,7 +143,7 @@ def _audited(
             OutcomeTask(
                 bucket=index,
                 keys=keys,
-                shelf=prepared.shelf,
+                shelf=portion,
                 spec=spec,
                 outcome=outcome,
                 day=day_number(manifest.as_of),
@@ -154,7 +154,7 @@ def _audited(
                 limit=config.model.max_rows,
                 folder=str(work),
             )
-            for index, keys in enumerate(prepared.buckets)
+            for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
         ]
         records = executor.map(outcome_bucket, tasks, on_done=track(progress, "compare", len(tasks)))
         matched = [MatureRecord(record.users, record.all.users, (), (), ()) for record in records]

@@ -6,7 +6,8 @@ which refer to users by that number and to event types by their position in what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -15,7 +16,7 @@ from engine.errors import IntegrityError
 from engine.rollups.checkpoint import Forward
 from engine.rollups.index import Code
 from engine.rollups.packed import MAX_TYPES
-from engine.rollups.ranges import KeyRange
+from engine.rollups.ranges import Files, KeyRange
 
 _NOT_WANTED: Final = (1 << 16) - 1
 
@@ -62,6 +63,30 @@ class Bucket:
     users: pl.DataFrame
     daily: pl.DataFrame
     events: pl.DataFrame | None
+
+
+def shelves(shelf: Shelf, buckets: Sequence[KeyRange]) -> list[Shelf]:
+    """The shelf of each bucket: what a task is told grows with what it opens, and not with the store."""
+    users, daily, events = Files(shelf.users), Files(shelf.daily), Files(shelf.events)
+    forward = shelf.forward
+    old, new = (Files(()), Files(())) if forward is None else (Files(forward.old), Files(forward.new))
+    return [
+        replace(
+            shelf,
+            users=users.within(keys),
+            daily=daily.within(keys),
+            events=events.within(keys),
+            forward=None
+            if forward is None
+            else replace(
+                forward,
+                files=(forward.files[number],) if forward.files else (),
+                old=old.within(keys),
+                new=new.within(keys),
+            ),
+        )
+        for number, keys in enumerate(buckets)
+    ]
 
 
 def load_bucket(shelf: Shelf, keys: KeyRange) -> Bucket:
@@ -117,7 +142,7 @@ def load_changes(shelf: Shelf, forward: Forward, keys: KeyRange, number: int) ->
         _rows(shelf, files, keys, by_key, types, columns, days) if files else None
         for files in (forward.old, forward.new)
     )
-    totals = pl.read_parquet(forward.files[number], glob=False, hive_partitioning=False)
+    totals = pl.read_parquet(forward.of_bucket(number), glob=False, hive_partitioning=False)
     rows = [frame for frame in (old, new) if frame is not None]
     nothing = _no_rows(columns)
     was = nothing if old is None else old.filter(pl.col("day") < forward.then)
@@ -130,7 +155,7 @@ def _no_rows(columns: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _users(shelf: Shelf, keys: KeyRange) -> pl.DataFrame:
-    scan = pl.scan_parquet(list(shelf.users), glob=False, hive_partitioning=False)
+    scan = pl.scan_parquet(list(Files(shelf.users).within(keys)), glob=False, hive_partitioning=False)
     users = scan.filter(keys.contains()).select("user_key", "user_id").collect().sort("user_key")
     if (users["user_key"] == users["user_key"].shift(1)).any():
         users = users.unique()
@@ -164,7 +189,8 @@ def _rows(
     table = [_NOT_WANTED] * MAX_TYPES
     for position in positions:
         table[shelf.codes[position]] = position
-    scan = pl.scan_parquet(list(files), glob=False, hive_partitioning=False, extra_columns="ignore")
+    there = list(Files(files).within(keys))
+    scan = pl.scan_parquet(there, glob=False, hive_partitioning=False, extra_columns="ignore")
     rows = scan.filter(keys.contains()).select("user_key", "type", "day", *columns).collect(engine="in-memory")
     if days is not None:
         rows = rows.filter(pl.col("day").is_in(days))

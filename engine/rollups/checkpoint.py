@@ -47,7 +47,7 @@ class Forward:
     Attributes:
         terms: What they are about.
         then: Day of the checkpoint (days since 1970-01-01); None when there is none to use.
-        files: Its tables, one per bucket.
+        files: Its tables, one per bucket; in a task, that of its own.
         days: The days that have to be read.
         old: Files of the units that the checkpoint is made of, those with such days.
         new: The same of the other units.
@@ -61,6 +61,10 @@ class Forward:
     old: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     keep: str | None = None
+
+    def of_bucket(self, number: int) -> str:
+        """The table of a bucket."""
+        return self.files[number] if len(self.files) > 1 else self.files[0]
 
 
 def plan_forward(index: Index, terms: Terms, day: int, store: Path) -> Forward | None:

@@ -23,7 +23,7 @@ from engine.rollups.encode import encode, ids_before, reading_of
 from engine.rollups.index import DayCount, Entry
 from engine.rollups.partials import daily_partials, day_counts, single_events
 from engine.rollups.parts import write_part
-from engine.rollups.ranges import KeyRange
+from engine.rollups.ranges import KeyRange, portion_name
 from engine.rollups.user_ids import UserIds
 from engine.rollups.work import RollSettings, UnitWork
 from engine.tables.durable import Compression, durable_parquet_at
@@ -85,10 +85,10 @@ def roll(task: RollTask) -> Rolled:
             if entries:
                 # One unit at a time is held for writing.
                 entries[-1][2].result()
-            stem = settings.stem(work.unit, work.fingerprint)
-            name = work.ids if work.keeps_ids else None
+            name = f"{settings.stem(work.unit, work.fingerprint)}.parquet"
+            kept = work.ids if work.keeps_ids else None
             # In this context, so that the files are known as those of this task.
-            future = writer.submit(copy_context().run, _write, made, settings, users, stem, name)
+            future = writer.submit(copy_context().run, _write, made, settings, users, name, kept)
             entries.append((work, record, future))
             # The rows of a large unit go before those of the next one come.
             if work.rows > AHEAD_ROWS // 2:
@@ -167,6 +167,7 @@ class RangeTask:
     parts: tuple[str, ...]
     keys: KeyRange
     index: int
+    ranges: int
     users: tuple[str, ...]
     new_users: str
 
@@ -201,9 +202,9 @@ def roll_range(task: RangeTask) -> Finished:
         rows, unused = code_rows(reading, rows)
     before = ids_before(settings, work, {})
     users = UserIds.read(settings.store, task.users, task.keys)
-    stem = f"{settings.stem(work.unit, work.fingerprint)}-{task.index:05d}"
-    name = f"ids/{stem}.parquet" if work.keeps_ids else None
-    finished = _write(_make(rows, settings, before), settings, users, stem, name)
+    name = portion_name(settings.stem(work.unit, work.fingerprint), task.index, task.ranges)
+    ids = f"ids/{name}" if work.keeps_ids else None
+    finished = _write(_make(rows, settings, before), settings, users, name, ids)
     return replace(finished, users=users.write(task.new_users), unused=unused)
 
 
@@ -231,13 +232,13 @@ def _make(rows: pl.DataFrame, settings: RollSettings, before: Sequence[pl.DataFr
     return _Made(rows.select("user_key", "check", "user_id"), merged, daily_partials(merged.events, settings))
 
 
-def _write(made: _Made, settings: RollSettings, users: UserIds, stem: str, ids: str | None) -> Finished:
+def _write(made: _Made, settings: RollSettings, users: UserIds, name: str, ids: str | None) -> Finished:
     """Write the files of some rows, the ids only where they have a name, and take up the users that are new."""
     daily = made.partials.select("user_key", "type", "day", "events", "amount_minor")
-    files: dict[str, tuple[FileRecord, ...]] = {"daily": (_store(daily, settings, f"daily/{stem}.parquet"),)}
+    files: dict[str, tuple[FileRecord, ...]] = {"daily": (_store(daily, settings, f"daily/{name}"),)}
     single = single_events(made.merged, settings)
     if single is not None:
-        files["events"] = (_store(single, settings, f"events/{stem}.parquet"),)
+        files["events"] = (_store(single, settings, f"events/{name}"),)
     if ids is not None:
         # Hashes do not compress.
         files["ids"] = (_store(made.merged.ids, settings, ids, "uncompressed"),)

@@ -20,7 +20,7 @@ from engine.execution.protocol import Executor, TaskSize
 from engine.execution.sizes import reading_size
 from engine.progress import Progress, track
 from engine.rollups.index import Entry, Index
-from engine.rollups.ranges import key_ranges
+from engine.rollups.ranges import Files, key_ranges, portion_name
 from engine.rollups.roll import (
     PartTask,
     RangeTask,
@@ -119,17 +119,17 @@ def roll_units(
     done = track(progress, "read events", len(portions) + len(large), executor.tally)
     # Large ones come first: the ids of one are read from its files and not from the log.
     for number, item in enumerate(large):
-        known = tuple(file.path for file in (*rolling.index.users, *users))
+        known = Files([file.path for file in (*rolling.index.users, *users)])
         rolled = _roll_large(rolling, item, log, known, f"users/{stem}-L{number:04d}", executor, limit)
         entries += rolled.entries
         users += rolled.users
         rolling = replace(rolling, known={**rolling.known, **{entry.name: entry for entry in rolled.entries}})
         if done is not None:
             done(rolled)
-    known = tuple(file.path for file in (*rolling.index.users, *users))
+    names_known = tuple(file.path for file in (*rolling.index.users, *users))
     for number, (settings, items) in enumerate(portions):
         works = tuple(_work(rolling, settings, item, log) for item in items)
-        names = known + tuple(task.new_users for task in tasks)
+        names = names_known + tuple(task.new_users for task in tasks)
         tasks.append(RollTask(settings, works, names, f"users/{stem}-{number:05d}.parquet"))
     sizes = [_size(items) for _, items in portions]
     for rolled in executor.map(roll, tasks, on_done=done, sizes=sizes):
@@ -237,7 +237,7 @@ def _roll_large(
     rolling: Rolling,
     item: Found,
     log: _Log,
-    known: tuple[str, ...],
+    known: Files,
     new_users: str,
     executor: Executor,
     limit: int,
@@ -251,11 +251,19 @@ def _roll_large(
     ]
     sizes = [reading_size(sum(piece.rows for piece in part.pieces)) for part in parts]
     rows = executor.map(encode_part, parts, sizes=sizes)
+    cut = key_ranges(-(-_rows(item) // limit))
     ranges = [
         RangeTask(
-            settings, work, tuple(part.part for part in parts), keys, number, known, f"{new_users}-{number:05d}.parquet"
+            settings,
+            work,
+            tuple(part.part for part in parts),
+            keys,
+            number,
+            len(cut),
+            known.within(keys),
+            portion_name(new_users, number, len(cut)),
         )
-        for number, keys in enumerate(key_ranges(-(-_rows(item) // limit)))
+        for number, keys in enumerate(cut)
     ]
     finished = executor.map(roll_range, ranges, sizes=[reading_size(-(-_rows(item) // len(ranges)))] * len(ranges))
     users = tuple(file for record in finished for file in record.users)

@@ -25,7 +25,7 @@ from engine.progress import Progress
 from engine.rollups.bucket import colliding_ids
 from engine.rollups.index import FORMAT, INDEX_NAME, Code, Entry, Index, read_index, write_index
 from engine.rollups.packed import MAX_TYPES
-from engine.rollups.ranges import KeyRange, key_ranges
+from engine.rollups.ranges import Files, KeyRange, key_ranges
 from engine.rollups.relink import Linked, relink
 from engine.rollups.rolling import Found, Rolling, roll_units
 from engine.rollups.units import UNDATED, Unit, by_source, look_back
@@ -253,9 +253,9 @@ def _before(config: Config, found: Sequence[Found]) -> dict[tuple[str, str], lis
 
 def _collisions(index: Index, store: Path, executor: Executor) -> list[str]:
     """User ids that need another key."""
-    files = tuple(str(store / file.path) for file in index.users)
+    files = Files([str(store / file.path) for file in index.users])
     rows = sum(file.rows for file in index.users)
-    tasks = [CollisionTask(files, keys) for keys in key_ranges(1 + rows // _COLLISION_USERS)]
+    tasks = [CollisionTask(files.within(keys), keys) for keys in key_ranges(1 + rows // _COLLISION_USERS)]
     return sorted({name for names in executor.map(find_collisions, tasks) for name in names})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from engine.config import Config
 from engine.errors import ExitCode
 from engine.execution.protocol import Executor
+from engine.history.recording import Recording
 from engine.pipeline import run
 from engine.progress import Progress
 from engine.record import RunRecord
@@ -84,6 +86,7 @@ class How:
         accept: Guards whose findings do not hold a publish back.
         again: Run dates that are done, too.
         keep_going: After a date that failed, go on with the next.
+        recorded: The record of a date that is run, open for as long as it is; None when it leaves none.
         pause: How time passes while something is waited for.
     """
 
@@ -93,6 +96,7 @@ class How:
     accept: tuple[str, ...] = ()
     again: bool = False
     keep_going: bool = False
+    recorded: Callable[[date], AbstractContextManager[Recording | None]] = lambda _: nullcontext()
     pause: Pause = field(default_factory=Pause)
 
 
@@ -138,7 +142,7 @@ def _one(config: Config, log: Log, day: date, following: date | None, how: How) 
     started = how.pause.clock()
     reasons: tuple[str, ...] = ()
 
-    def attempt() -> Outcome:
+    def attempt(progress: Progress | None) -> Outcome:
         nonlocal reasons
         verdict = judge(log, day)
         if verdict.is_done and not how.again:
@@ -150,19 +154,25 @@ def _one(config: Config, log: Log, day: date, following: date | None, how: How) 
             day,
             executor=how.executor,
             accept=how.accept,
-            progress=how.progress,
+            progress=progress,
             next_as_of=following,
         )
         return Outcome(day, "published", reasons, record=record)
 
     try:
-        warnings: tuple[str, ...] = ()
-        if how.again or not judge(log, day).is_done:
-            warnings = await_markers(config.schedule, day, tell=how.tell, pause=how.pause)
-        outcome = in_turn(attempt, Path(config.out), config.schedule, tell=how.tell, pause=how.pause)
+        is_due = how.again or not judge(log, day).is_done
+        with how.recorded(day) if is_due else nullcontext() as part:
+            warnings = await_markers(config.schedule, day, tell=how.tell, pause=how.pause) if is_due else ()
+            progress = how.progress if part is None else part.watching(how.progress)
+            outcome = in_turn(
+                lambda: attempt(progress), Path(config.out), config.schedule, tell=how.tell, pause=how.pause
+            )
+            if outcome.record is not None:
+                outcome = replace(outcome, record=outcome.record.with_warnings(warnings))
+            if part is not None and outcome.record is not None:
+                part.finish(outcome.record)
+            elif part is not None:
+                part.skip()
     except Exception as error:  # noqa: BLE001 - what it is decides the exit code, and other dates may be fine
         outcome = Outcome(day, "failed", reasons, error=error)
-    else:
-        if warnings and outcome.record is not None:
-            outcome = replace(outcome, record=outcome.record.with_warnings(warnings))
     return replace(outcome, seconds=how.pause.clock() - started)

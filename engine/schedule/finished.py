@@ -18,6 +18,7 @@ from engine.bundle_store import find_bundle
 from engine.config import Config
 from engine.config_file import config_hash
 from engine.errors import IntegrityError
+from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
 from engine.fitting import conditions_of
 from engine.identity import run_identity
@@ -138,8 +139,9 @@ def read_new(log: Log, executor: Executor, progress: Progress | None = None) -> 
     if not log.unread:
         return log
     opened = log.opened
-    with workspace(Path(opened.config.out), run_identity("rollup", None, opened.fingerprints)) as work:
-        bring_up_to_date(opened, work=work, executor=executor, progress=progress)
+    run_id = run_identity("rollup", None, opened.fingerprints)
+    with workspace(Path(opened.config.out), run_id) as work, journalled(executor, work) as journal:
+        bring_up_to_date(opened, work=work, executor=journal, progress=progress)
     return look_at(opened)
 
 

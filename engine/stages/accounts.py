@@ -75,8 +75,8 @@ def account_files(
         return ()
     contacts = None if prepared.contacts is None else prepared.contacts.part
     tasks = [
-        AccountTask(index, keys, shelf, contacts, spec, spec.account, tuple(days), str(work))
-        for index, keys in enumerate(prepared.buckets)
+        AccountTask(index, keys, portion, contacts, spec, spec.account, tuple(days), str(work))
+        for index, (keys, portion) in enumerate(prepared.portions(shelf))
     ]
     parts = executor.map(sum_accounts, tasks, on_done=track(progress, "accounts", len(tasks)))
     files = [str(work / f"accounts-{day}.parquet") for day in days]

@@ -195,7 +195,7 @@ def matrix_tasks(
         MatrixTask(
             bucket=index,
             keys=keys,
-            shelf=prepared.shelf,
+            shelf=shelf,
             contacts=None if prepared.contacts is None else prepared.contacts.part,
             contact_columns=tuple(name for name in contacts if name in attributes),
             as_of_day=day_number(as_of),
@@ -206,7 +206,7 @@ def matrix_tasks(
             folder=str(work),
             accounts=accounts,
         )
-        for index, keys in enumerate(prepared.buckets)
+        for index, (keys, shelf) in enumerate(prepared.portions(prepared.shelf))
     ]
 
 

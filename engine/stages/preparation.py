@@ -31,7 +31,7 @@ from engine.features.windows import day_number, midnight_us
 from engine.identity import run_mark
 from engine.progress import Progress, track
 from engine.remote.fetch import cache_folder, clear
-from engine.rollups.bucket import Shelf
+from engine.rollups.bucket import Shelf, shelves
 from engine.rollups.counting import CountTask, count
 from engine.rollups.index import Code, Entry, Index
 from engine.rollups.ranges import KeyRange, key_ranges
@@ -70,6 +70,10 @@ class Prepared:
     rejects: tuple[FileRecord, ...] = ()
     rolled: tuple[int, int] = (0, 0)
     damaged: tuple[tuple[str, str], ...] = ()
+
+    def portions(self, shelf: Shelf) -> list[tuple[KeyRange, Shelf]]:
+        """The range of users of each bucket, and the part of a shelf that a task over them has to know."""
+        return list(zip(self.buckets, shelves(shelf, self.buckets), strict=True))
 
 
 def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.config import Config
 from engine.config_file import config_hash
 from engine.events.files import locate_files, text_kind
+from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
 from engine.identity import run_identity
 from engine.progress import Progress
@@ -95,7 +96,7 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
     """Roll up the units of a selection again, whatever the store has of them, and bring the others up to date.
 
     What counts is what a fit would need, and for each unit what runs before needed of it. A rebuild that fails leaves
-    the store as it was.
+    the store as it was; one that is interrupted goes on when it is called again.
 
     Args:
         config: The configuration.
@@ -115,10 +116,11 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
     out = Path(config.out)
     store = store_folder(out)
     _check(config, selection, open_index(store)[0])
-    with workspace(out, run_identity("rollup", None, opened.fingerprints)) as work:
+    run_id = run_identity("rollup", None, opened.fingerprints)
+    with workspace(out, run_id) as work, journalled(executor, work) as journal:
         before, problem = open_index(store)
         updated = bring_up_to_date(
-            opened, work=work, executor=executor, progress=progress, without=lambda index: without(index, selection)
+            opened, work=work, executor=journal, progress=progress, without=lambda index: without(index, selection)
         )
     names = tuple(name for found in given.units if selection.has(name := unit_name(config, found)))
     there = updated.index.by_name()

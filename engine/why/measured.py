@@ -86,9 +86,9 @@ def measured(
         )
         tasks = [
             MeasuredTask(
-                index, keys, prepared.shelf, core, tuple(measures), str(work / f"measures-{index:05d}.parquet")
+                index, keys, portion, core, tuple(measures), str(work / f"measures-{index:05d}.parquet")
             )
-            for index, keys in enumerate(prepared.buckets)
+            for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
         ]
         files = executor.map(write_measures, tasks, on_done=track(progress, "measures", len(tasks)), small=True)
         check_unchanged(opened)

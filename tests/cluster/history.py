@@ -21,7 +21,7 @@ from tests.cluster.gates import Begun, Gates
 from tests.samples import AS_OF, configuration, contacts, mail, shop, write_sample
 
 ROOT = Path(__file__).parents[2]
-YESTERDAY = AS_OF - timedelta(days=7)
+YESTERDAY = AS_OF - timedelta(days=6)
 NEW_FILES = 3
 LIMIT = 300.0
 """Seconds after which a driver that has not ended is a failure of the test."""

@@ -155,7 +155,8 @@ def networks(count: int) -> Iterator[Network]:
             first, second = (("name", _DEVICE, "netns", name) for name in names)
             _ip("link", "add", *first, "type", "veth", "peer", *second)
         else:
-            _ip("-n", names[0], "link", "add", _DEVICE, "type", "dummy")
+            _ip("-n", names[0], "link", "add", _DEVICE, "type", "veth", "peer", "name", "veth1")
+            _ip("-n", names[0], "link", "set", "veth1", "up")
         for number, name in enumerate(names, 1):
             _ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", _DEVICE)
             _ip("-n", name, "link", "set", _DEVICE, "up")

@@ -37,3 +37,15 @@ def listening(processes: set[int]) -> list[str]:
             if fields[3] == "0A" and fields[9] in sockets:
                 addresses.append(fields[1].partition(":")[0])
     return addresses
+
+
+def running(processes: set[int]) -> list[int]:
+    """Those that have not ended; one whose parent has not taken note of its end has ended."""
+    found = []
+    for process in sorted(processes):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        found += [process] if state != "Z" else []
+    return found

@@ -67,6 +67,15 @@ def test_a_finished_task_is_not_run_again(work: Path, tmp_path: Path, small: boo
     assert tries(a, b, c) == [3, 1, 1]
 
 
+def test_two_lives_at_once_have_each_a_log(work: Path, tmp_path: Path) -> None:
+    a, b = named(tmp_path, "a", "b")
+    with journalled(LOCAL, work) as first, journalled(LOCAL, work) as second:
+        assert second.map(attempt, [a]) == [1]
+        assert first.map(attempt, [b]) == [1]
+    assert life(work, attempt, [a, b]) == [1, 1]
+    assert tries(a, b) == [1, 1]
+
+
 def test_equal_tasks_are_told_apart(work: Path, tmp_path: Path) -> None:
     [a] = named(tmp_path, "a")
     assert life(work, attempt, [a, a]) == [1, 2]

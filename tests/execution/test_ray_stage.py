@@ -13,11 +13,13 @@ import pytest
 from engine.config import Execution
 from engine.errors import DataError, ResourceError, TransientError
 from engine.execution import ray_stage
+from engine.execution.attempts import Attempt
 from engine.execution.on_ray import ray_executor
 from engine.execution.protocol import TaskSize
+from engine.execution.ray_attempt import _guarded
 from engine.execution.ray_stage import Stage, Terms
 from engine.progress import Tally
-from tests.execution.tasks import Attempts, die, double, fail_to_read, hang, refuse, sleep, variables
+from tests.execution.tasks import Attempts, die, double, fail_to_read, hang, miss_the_store, refuse, sleep, variables
 
 pytestmark = pytest.mark.ray
 
@@ -179,6 +181,93 @@ def test_a_lost_cluster_is_told_from_a_lost_worker(ray_session: None, monkeypatc
     with opened() as executor, pytest.raises(TransientError) as caught:
         executor.map(double, [1])
     assert caught.value.code == "cluster-lost"
+
+
+def test_a_cluster_that_is_lost_between_two_tasks(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def gone(*_: object, **__: object) -> Any:
+        raise ray.exceptions.RaySystemError("gone")
+
+    with opened() as executor:
+        monkeypatch.setattr(ray_stage, "nodes", gone)
+        with pytest.raises(TransientError) as caught:
+            executor.map(double, [1])
+    assert caught.value.code == "cluster-lost"
+
+
+def test_a_head_that_does_not_answer_for_a_moment_costs_no_task(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+    from ray.experimental import internal_kv
+
+    def silent(*_: object, **__: object) -> Any:
+        raise ray.exceptions.RpcError("unavailable", 14)
+
+    monkeypatch.setattr(internal_kv, "_internal_kv_put", silent)
+    monkeypatch.setattr(internal_kv, "_internal_kv_del", silent)
+    assert _guarded(double, 4, 60.0, "stage/0.0").result == 8
+
+
+def test_what_ends_a_stage_is_told_although_nothing_can_be_cancelled(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def gone(*_: object, **__: object) -> Any:
+        raise ray.exceptions.RaySystemError("gone")
+
+    def interrupt(*_: object, **__: object) -> Any:
+        monkeypatch.setattr(ray, "cancel", gone)
+        raise KeyboardInterrupt
+
+    stage: Stage[int, int] = Stage(Terms(Execution(), {}, 60.0, Tally()), double, [1], None, None)
+    monkeypatch.setattr(stage, "_collect", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run()
+
+
+@pytest.mark.parametrize("left", [{}, {"small": (8.0, 2**20)}, {"narrow": (1.0, 2**40)}])
+def test_tasks_do_not_wait_for_ever_for_a_node_that_left(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch, left: dict[str, tuple[float, int]]
+) -> None:
+    whole = {"large": (8.0, 2**40)}
+    monkeypatch.setattr(ray_stage, "nodes", lambda: whole)
+    settings = Execution(cpus_per_task=2)
+    stage: Stage[int, int] = Stage(Terms(settings, {}, 60.0, Tally()), double, [4], [TaskSize(1, 1, 2**30)], None)
+    stage.running = {"pending": Attempt(0, 0, 2**30)}
+    stage._check_room(1.0)
+    stage.cluster = left
+    stage._check_room(2.0)
+    stage._check_room(300.0)
+    # It came back in time, and what runs already needs no room.
+    stage.cluster = whole
+    stage._check_room(301.0)
+    stage.cluster = left
+    stage._check_room(302.0)
+    stage._check_room(601.0)
+    with pytest.raises(TransientError, match=r"double task 0 of 1 asks for 2 CPUs and 1.0 GiB of memory") as caught:
+        stage._check_room(603.0)
+    assert caught.value.code == "cluster-lost"
+    stage.running["pending"].started = 1.0
+    stage._check_room(604.0)
+
+
+def test_the_log_tells_which_tasks_are_run_again_and_why(
+    ray_session: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = [Attempts(str(tmp_path / "a"), 2), Attempts(str(tmp_path / "b"), 1)]
+    with caplog.at_level("INFO", logger="tamis"), opened() as executor:
+        executor.map(die, tasks)
+        executor.map(miss_the_store, [replace(tasks[0], file=str(tmp_path / "c"))])
+        executor.map(fail_to_read, [replace(tasks[0], file=str(tmp_path / "d"))])
+    told = [record.__dict__["fields"] for record in caplog.records if record.__dict__["event"] == "task-retried"]
+    assert told == [
+        {"stage": "die", "reason": "its worker died"},
+        {"stage": "miss_the_store", "reason": "its storage failed (storage-unreachable)"},
+        {"stage": "fail_to_read", "reason": "its storage failed (FileNotFoundError)"},
+    ]
 
 
 def test_an_interrupted_stage_leaves_nothing_running(ray_session: None) -> None:

@@ -71,7 +71,7 @@ class Collecting(LocalExecutor):
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[Any, Any]]]:
     folder, executor = tmp_path_factory.mktemp("records"), Collecting()
-    file = write_sample(folder / "log", toml=VALUE)
+    file = write_sample(folder / "log", users=50, toml=VALUE)
     config = configuration(file, **SETTINGS)
     fit_run(config, AS_OF, executor=executor)
     score_run(config, AS_OF, executor=executor)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.execution.local import LocalExecutor
+from engine.schedule.backfill import How, backfill
 from engine.tables.layout import manifest_path
 from engine.why.published import published_dates
+from tests.samples import configuration
 from tests.schedule.samples import day_of, write_log
 
 ROOT = Path(__file__).parents[2]
-KILLS = 3
 
 
 @dataclass
@@ -42,14 +44,14 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def killed_and_finished(config: Path, out: Path, dates: list[date], seed: int, *arguments: str) -> None:
-    """Kill the back-fill three times, each time in another date, and let it come to its end."""
+def killed_and_finished(config: Path, out: Path, dates: list[date], kills: int, seed: int, *arguments: str) -> None:
+    """Kill the back-fill some times, each time in another date, and let it come to its end."""
     moments = random.Random(seed)
     watcher = Watcher(out)
     published: list[str] = []
-    quarter = len(dates) // 4
-    for number in range(KILLS):
-        done = 1 + quarter * number + moments.randrange(quarter)
+    share = len(dates) // (kills + 1)
+    for number in range(kills):
+        done = 1 + share * number + moments.randrange(share)
         with start(config, *arguments) as process:
             while len(published_dates(out)) < done:
                 assert process.poll() is None, f"seed {seed}: {process.communicate()}"
@@ -85,15 +87,15 @@ def published_tree(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in tree(out).items() if not name.startswith("_")}
 
 
-def test_a_back_fill_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_back_fill_that_is_killed_goes_on_where_it_was(tmp_path: Path, kills: int) -> None:
     seed = random.randrange(2**32)
     config = write_log(tmp_path)
-    dates = [day_of(number) for number in range(5, 9)]
-    arguments = ("--from", str(dates[0]), "--to", "2026-01-10")
-    with start(config, *arguments, "--out", str(tmp_path / "whole")) as process:
-        process.communicate()
-    assert process.returncode == 0
-    killed_and_finished(config, tmp_path / "out", dates, seed, *arguments)
+    dates = [day_of(number) for number in range(5, 6 + kills)]
+    arguments = ("--from", str(dates[0]), "--to", str(day_of(6 + kills)))
+    whole = configuration(config, out=str(tmp_path / "whole"))
+    assert all(outcome.state == "published" for outcome in backfill(whole, dates, How(LocalExecutor(threads=1))))
+    killed_and_finished(config, tmp_path / "out", dates, kills, seed, *arguments)
     assert published_tree(tmp_path / "out") == published_tree(tmp_path / "whole"), f"seed {seed}"
 
 
@@ -112,7 +114,7 @@ def test_a_year_of_complete_journey_killed_three_times(tmp_path: Path) -> None:
     config.write_text(head + tail, encoding="utf-8")
     dates = [date(2017, month, 1) for month in range(2, 13)] + [date(2018, 1, 1)]
     arguments = ("--from", "2017-02-01", "--to", "2018-01-02", "--every", "month")
-    killed_and_finished(config, tmp_path / "tables", dates, seed, *arguments)
+    killed_and_finished(config, tmp_path / "tables", dates, 3, seed, *arguments)
     with start(config, *arguments, "--out", str(tmp_path / "whole")) as process:
         process.communicate()
     assert published_tree(tmp_path / "tables") == published_tree(tmp_path / "whole"), f"seed {seed}"

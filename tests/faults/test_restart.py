@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,9 +17,13 @@ import pytest
 from engine.errors import DataError, TransientError
 from engine.execution.local import LocalExecutor
 from engine.execution.origin import Origin, this_origin
-from engine.pipeline import fit_run, score_run
+from engine.pipeline import score_run
+from engine.rollups.maintain import Selection
 from engine.rollups.update import store_folder
+from engine.schedule.finished import look_at, read_new
 from engine.stages.collecting import collect
+from engine.stages.opening import open_run
+from engine.stages.upkeep import rebuild
 from engine.tables import disk
 from engine.tables.layout import work_root
 from tests.faults.restarter import Watched, job
@@ -65,8 +71,9 @@ def functions(tasks: Counter[str]) -> Counter[str]:
     return found
 
 
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_task_of_an_interrupted_run_is_run_once(
-    config: Path, undisturbed: tuple[dict[str, bytes], Counter[str]], tmp_path: Path
+    config: Path, undisturbed: tuple[dict[str, bytes], Counter[str]], step: int, tmp_path: Path
 ) -> None:
     answer, tasks = undisturbed
     # Interrupted again and again, after each few tasks, in every stage.
@@ -75,13 +82,13 @@ def test_each_task_of_an_interrupted_run_is_run_once(
         lives += 1
         before = ended(log).total()
         try:
-            job("run", config, out, Watched(log, 3, die))
+            job("run", config, out, Watched(log, step, die))
         except DiedError:
-            assert ended(log).total() == before + 3
+            assert ended(log).total() == before + step
             assert lives < tasks.total()
             continue
         break
-    assert lives == 1 + tasks.total() // 3
+    assert lives == 1 + tasks.total() // step
     assert functions(ended(log)) == tasks
     assert files(out) == answer
     assert [path.name for path in work_root(out).iterdir()] == ["lock"]
@@ -135,27 +142,54 @@ def test_a_run_killed_at_any_time(
         assert files(out) == answer, f"seed {seed}"
 
 
-@pytest.fixture
-def interrupted(config: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """An output root with a bundle and a score that was interrupted near its end, and the log of its tasks."""
-    out, log = tmp_path / "out", tmp_path / "log"
-    job("fit", config, out, LocalExecutor(threads=1))
+@dataclass(frozen=True)
+class Interrupted:
+    """A score that was interrupted near its end.
+
+    Attributes:
+        config: The configuration, in the folder of its input.
+        out: The output root, where the bundle is.
+        log: The tasks that ended.
+    """
+
+    config: Path
+    out: Path
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def interrupted_once(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("interrupted")
+    found = Interrupted(write_sample(folder / "log", USERS, toml=QUICK), folder / "out", folder / "tasks")
+    job("fit", found.config, found.out, LocalExecutor(threads=1))
     with pytest.raises(DiedError):
-        job("score", config, out, Watched(log, 8, die))
-    [work] = [path for path in work_root(out).iterdir() if path.is_dir()]
+        job("score", found.config, found.out, Watched(found.log, 8, die))
+    [work] = [path for path in work_root(found.out).iterdir() if path.is_dir()]
     assert work.name.startswith("score-")
-    return out, log
+    return found
+
+
+@pytest.fixture
+def interrupted(interrupted_once: Interrupted, tmp_path: Path) -> Iterator[Interrupted]:
+    """The same to go on with, at the same paths, which are part of what tasks are."""
+    once = interrupted_once
+    shutil.copytree(once.out, tmp_path / "out")
+    shutil.copy(once.log, tmp_path / "tasks")
+    # The file itself is kept: a copy of it would be another one.
+    table = once.config.with_name("contacts.parquet")
+    (tmp_path / table.name).hardlink_to(table)
+    yield once
+    shutil.rmtree(once.out)
+    shutil.move(tmp_path / "out", once.out)
+    (tmp_path / "tasks").replace(once.log)
+    (tmp_path / table.name).replace(table)
 
 
 @pytest.mark.parametrize("changed", ["configuration", "code", "input", "day"])
 def test_another_run_starts_from_nothing(
-    config: Path, changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interrupted: Interrupted, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shutil.copytree(config.parent, tmp_path / "log")
-    file, out, log = folder / config.name, tmp_path / "out", tmp_path / "tasks"
-    fit_run(configuration(file, out=str(out)), AS_OF, executor=LocalExecutor(threads=1))
-    with pytest.raises(DiedError):
-        score_run(configuration(file, out=str(out)), AS_OF, executor=Watched(log, 8, die))
+    file, out, log = interrupted.config, interrupted.out, interrupted.log
     before, day, settings = ended(log), AS_OF, {}
     assert before.total() == 8
     if changed == "configuration":
@@ -163,7 +197,8 @@ def test_another_run_starts_from_nothing(
     elif changed == "code":
         monkeypatch.setattr("engine.identity.version", lambda name: f"another {name}")
     elif changed == "input":
-        contacts(USERS + 1).write_parquet(folder / "contacts.parquet")
+        file.with_name("contacts.parquet").unlink()
+        contacts(USERS + 1).write_parquet(file.with_name("contacts.parquet"))
     else:
         day = AS_OF + timedelta(days=1)
     score_run(configuration(file, out=str(out), **settings), day, executor=Watched(log))
@@ -213,8 +248,26 @@ def test_a_table_of_features_goes_on(config: Path, tmp_path: Path) -> None:
     assert files(tmp_path / "table") == files(tmp_path / "answer" / "table")
 
 
-def test_gc_removes_what_is_left(interrupted: tuple[Path, Path]) -> None:
-    out, _ = interrupted
+@pytest.mark.parametrize("read", ["rebuild", "backfill"])
+def test_reading_the_log_alone_goes_on(config: Path, read: str, tmp_path: Path) -> None:
+    log, settings = tmp_path / "log", configuration(config, out=str(tmp_path / "out"))
+
+    def rolled(executor: Watched) -> None:
+        if read == "rebuild":
+            rebuild(settings, Selection(), executor=executor)
+        else:
+            read_new(look_at(open_run(settings)), executor)
+
+    with pytest.raises(DiedError):
+        rolled(Watched(log, 3, die))
+    rolled(Watched(log))
+    assert ended(log).total() > 3
+    assert max(ended(log).values()) == 1
+    assert [path.name for path in work_root(tmp_path / "out").iterdir()] == ["lock"]
+
+
+def test_gc_removes_what_is_left(interrupted: Interrupted) -> None:
+    out = interrupted.out
     [item] = [item for item in collect(out).items if item.kind == "work"]
     assert item.name.startswith("_work/score-")
     assert item.files > 0
@@ -222,10 +275,8 @@ def test_gc_removes_what_is_left(interrupted: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "resized", "torn", "edited", "started again", "no start told"])
-def test_what_is_not_sure_is_done_again(
-    interrupted: tuple[Path, Path], config: Path, harm: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, log = interrupted
+def test_what_is_not_sure_is_done_again(interrupted: Interrupted, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, log = interrupted.out, interrupted.log
     [work] = [path for path in work_root(out).iterdir() if path.is_dir()]
     [lines] = work.glob("_tasks/done-*.log")
     first, again = ended(log), 1
@@ -243,6 +294,6 @@ def test_what_is_not_sure_is_done_again(
         origin = Origin(this_origin().host, "another" if harm == "started again" else "")
         monkeypatch.setattr("engine.execution.journal.this_origin", lambda: origin)
         again = first.total()
-    job("score", config, out, Watched(log))
+    job("score", interrupted.config, out, Watched(log))
     assert sum(number - 1 for number in ended(log).values()) == again
     assert [path.name for path in work_root(out).iterdir()] == ["lock"]

@@ -16,7 +16,7 @@ from engine.config import Config
 from engine.errors import ConfigError, DataError, HeldError, TamisError
 from engine.history import events
 from engine.history.record import Attempt, Failure, Noted, Tasks
-from engine.history.recording import Asked, Recording, recording, refused
+from engine.history.recording import Asked, Recording, recording, recording_date, refused
 from engine.history.store import attempt_path, read_attempts, runs_folder
 from engine.history.telling import Console
 from engine.progress import ProgressEvent, Tally
@@ -269,6 +269,34 @@ def test_the_log_is_one_object_per_line(tmp_path: Path, out: Path, shell: Shell)
     assert by_event["published"]["tables"] == {"segments": {"rows": 8, "bytes": 99}}
     ended = by_event["run-ended"]
     assert (ended["level"], ended["exit_code"], ended["code"], ended["stage"]) == ("error", 3, "odd", "score")
+
+
+def test_a_date_that_is_interrupted_has_a_record_of_its_own(tmp_path: Path, out: Path, shell: Shell) -> None:
+    given, day = config(tmp_path, log_format="json"), date(2026, 1, 5)
+
+    def dates(whole: Recording) -> None:
+        with recording_date(given, whole, date(2026, 1, 4), shell.console) as first:
+            work(first)
+            first.finish(RECORD)
+        assert whole.attempt.counts == {}
+        with recording_date(given, whole, day, shell.console):
+            assert [(one.as_of, one.result) for one in read_attempts(out) if one.as_of == day] == [(day, "running")]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), recording(given, Asked("backfill", None), shell.console) as whole:
+        dates(whole)
+    attempts = sorted(read_attempts(out), key=lambda one: one.started)
+    assert [(str(one.as_of), one.result) for one in attempts] == [
+        ("None", "interrupted"),
+        ("2026-01-04", "done"),
+        ("2026-01-05", "interrupted"),
+    ]
+    assert [one.run_ids for one in attempts] == [("score-2026-03-01-aa",), ("score-2026-03-01-aa",), ()]
+    assert [one.tasks.total for one in attempts] == [0, 7, 0]
+    events_of = [(line["event"], line.get("as_of")) for line in shell.lines()]
+    # What is heard by both is one line.
+    assert events_of.count(("stage-begun", "2026-01-04")) == 2
+    assert events_of[-2:] == [("date-ended", "2026-01-05"), ("run-ended", None)]
 
 
 def test_a_quiet_log_has_warnings_and_errors(tmp_path: Path, out: Path, shell: Shell) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from engine.history.store import read_attempts
 from engine.why.published import published_dates
 from jobs import clock
 from tests.schedule.samples import DAYS, day_of, write_log
@@ -69,6 +70,59 @@ def test_a_failure_ends_it_with_its_exit_code(tamis: Tamis, config: str, tmp_pat
     assert [entry["state"] for entry in described["dates"]] == ["done", "failed", "failed"]
     assert described["dates"][1]["error"]["code"] == "marker-missing"
     assert described["exit_code"] == 75
+
+
+def test_each_date_that_is_run_has_a_record_of_its_own(tamis: Tamis, config: str, tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    out.mkdir()
+    for day in (6, 10):
+        (tmp_path / f"{day_of(day)}.ok").touch()
+    last = str(day_of(11))
+    arguments = ("backfill", "-c", config, "--out", str(out), "--dates", f"{FIRST},{SECOND},{last}")
+    marker = ("--set", f"schedule.marker={tmp_path}/{{day}}.ok")
+    result = tamis(*arguments, *marker, "--keep-going", "--log-format", "json", "--log-file", str(log))
+    assert result.exit_code == 75
+    attempts = sorted(read_attempts(out), key=lambda one: one.started)
+    assert [(str(one.as_of), one.result) for one in attempts] == [
+        ("None", "failed"),
+        (FIRST, "done"),
+        (SECOND, "failed"),
+        (last, "done"),
+    ]
+    whole, first, second, third = attempts
+    assert {one.command for one in attempts} == {"backfill"}
+    assert [one.error.code for one in (whole, second) if one.error is not None] == ["marker-missing"] * 2
+    assert (first.exit_code, first.error, second.exit_code) == (0, None, 75)
+    # What happened in a date is in its record alone, and in that of the whole.
+    assert [name.rpartition("-")[0] for name in first.run_ids] == [f"fit-{FIRST}", f"score-{FIRST}"]
+    assert [name.rpartition("-")[0] for name in third.run_ids] == [f"score-{last}"]
+    assert set(whole.run_ids) >= {*first.run_ids, *third.run_ids}
+    assert second.run_ids == ()
+    assert first.counts["users"] > 0
+    assert first.tables["segments"]["rows"] == first.counts["users"]
+    assert first.input is not None
+    assert 0 < first.tasks.done == first.tasks.total < whole.tasks.total
+    assert third.seconds is not None
+    assert whole.seconds is not None
+    assert third.seconds < whole.seconds
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    told = [line for line in lines if line["event"] in {"date-begun", "date-ended"}]
+    assert [(line["as_of"], line.get("result")) for line in told] == [
+        (FIRST, None),
+        (FIRST, "done"),
+        (SECOND, None),
+        (SECOND, "failed"),
+        (last, None),
+        (last, "done"),
+    ]
+    assert {line["attempt"] for line in lines} == {whole.attempt}
+    assert "as_of" not in lines[-1]
+    ended = [line["tasks_of"] for line in lines if line["event"] == "tasks-ended" and line.get("as_of") == last]
+    assert sorted(set(ended)) == sorted(ended)
+    # What is left alone leaves no record but that of the whole.
+    assert tamis(*arguments[:-1], FIRST, "--quiet").exit_code == 0
+    assert [one.result for one in read_attempts(out)].count("skipped") == 1
+    assert len(read_attempts(out)) == 5
 
 
 @pytest.mark.parametrize(

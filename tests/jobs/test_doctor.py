@@ -15,6 +15,7 @@ from typer.testing import Result
 from engine.doctor import examine as module
 from engine.doctor.finding import Finding, Subject, failed, ok, warning
 from engine.errors import ExitCode
+from tests.security.conftest import CANARY, SECRETS
 
 Tamis = Callable[..., Result]
 
@@ -114,7 +115,7 @@ def test_the_real_thing(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from jobs.app import main; main()", "doctor", "--json"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **dict.fromkeys(SECRETS, CANARY), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -125,6 +126,7 @@ def test_the_real_thing(folder: Path) -> None:
     assert [one for one in answer["findings"] if one["status"] == "failed"] == []
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert CANARY not in done.stdout
     assert sorted(folder.rglob("*")) == before
     # Three seconds on a machine that does nothing else.
     assert spent < 15

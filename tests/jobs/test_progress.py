@@ -20,6 +20,9 @@ with progress_bars(quiet={quiet}) as progress:
     if progress is not None:
         progress(ProgressEvent("quick", 0, 1))
         progress(ProgressEvent("quick", 1, 1))
+        # Of a fit, and then of the scoring or of the next date.
+        progress(ProgressEvent("slow", 0, 8))
+        progress(ProgressEvent("slow", 8, 8))
         progress(ProgressEvent("slow", 0, 8))
         time.sleep(1.3)
         progress(ProgressEvent("slow", 3, 8))

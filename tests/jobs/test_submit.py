@@ -291,6 +291,13 @@ def test_a_job_is_stopped(tamis: Tamis, cluster: Cluster) -> None:
     assert json.loads(tamis("stop", "tamis-a", "--json").stdout)["stopped"] is False
 
 
+def test_of_several_the_job_that_runs_is_stopped(tamis: Tamis, cluster: Cluster) -> None:
+    cluster.add("tamis-run-2026-01-31-aaaa", "SUCCEEDED", 0)
+    cluster.add("tamis-run-2026-01-31-aaaa-2", "RUNNING")
+    assert tamis("stop", "tamis-run-2026-01-31").stdout == "tamis-run-2026-01-31-aaaa-2: stopped\n"
+    assert "error[job-ambiguous]" in tamis("stop", "tamis-run-2026-01-31").stderr
+
+
 def test_a_job_refuses_another_version(tamis: Tamis) -> None:
     result = tamis("--require", "9.9", "run", "--as-of", "2026-01-31")
     assert result.exit_code == 2

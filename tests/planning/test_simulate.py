@@ -38,6 +38,8 @@ def simulated(config: Config, text: str, costs: Costs = SHIPPED) -> Plan:
         ("nodes=-3", "more than 0"),
         ("events=1e20", "more than 0 to 1e+14"),
         ("users=5,users=6", "given twice"),
+        ("days=0.4", "days: expected a whole number"),
+        ("nodes=2.5,cpus=0.5", "cpus: expected a whole number"),
         ("users=1e9,events=1e6", "cannot have"),
         ("days=10,new_days=11", "11 of 10 days"),
         ("users=1,events=5,days=10", "cannot fill 10 days"),
@@ -70,9 +72,26 @@ def test_a_larger_bucket_is_a_remedy_for_requests(config: Config) -> None:
     text = "users=1e9,events=1e11,nodes=200"
 
     def requests(given: Config) -> float:
-        return sum(stage.files_read for stage in simulated(given, text).estimate.stages)
+        return sum(stage.files_read for stage in simulated(given, text).estimate.stages if stage.name == "features")
 
     assert requests(larger) < requests(config) / 8
+
+
+def test_a_bucket_opens_the_files_of_its_own_users(config: Config) -> None:
+    plan = simulated(config, "users=1e9,events=1e11,nodes=200")
+    # Every day is cut into 137 ranges of users, and its edges lie in 136 of the 32,768 buckets.
+    assert plan.inputs.daily_files == 365 * 137
+    assert plan.inputs.files_of_bucket == 365 * (1 + 136 / (1 << 15))
+    small = simulated(config, "users=1e6,events=5e7,days=100")
+    assert small.inputs.files_of_bucket == small.inputs.daily_files == 100
+
+
+def test_every_single_task_that_breaks_is_told(config: Config) -> None:
+    plan = simulated(config, "users=1e9,events=1e11,nodes=200,memory=16")
+    single = [limit for limit in plan.limits if limit.name == "single-task-memory"]
+    assert len(single) > 1
+    assert all(limit.share > 1 for limit in single)
+    assert len({limit.what for limit in single}) == len(single)
 
 
 def test_the_limit_of_buckets_breaks(config: Config) -> None:

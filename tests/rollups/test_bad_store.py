@@ -187,7 +187,7 @@ def test_an_older_copy_of_the_store_is_brought_up_to_date(tmp_path: Path) -> Non
 # ------------------------------------------------------------------------------------------------------------ the disk
 
 
-@pytest.mark.parametrize("nth", [1, 2, 4, 7])
+@pytest.mark.parametrize("nth", [1, 4, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (2, 7))])
 @pytest.mark.parametrize("effect", ["create_temporary", "sync_file", "rename"])
 def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effect: str, nth: int) -> None:
     config, store = write_log(tmp_path / "log"), tmp_path / "out"
@@ -230,7 +230,7 @@ module.bring(module.config_of(module.source_of(folder / "log", dedup_days=2)), f
 """
 
 
-@pytest.mark.parametrize("nth", [1, 5, 12])
+@pytest.mark.parametrize("nth", [5, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (1, 12))])
 def test_an_update_that_is_killed(tmp_path: Path, nth: int) -> None:
     config, store = write_log(tmp_path / "log"), tmp_path / "out"
     bring(config, store, EVERYTHING)

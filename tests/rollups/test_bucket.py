@@ -9,8 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.errors import IntegrityError
-from engine.rollups.bucket import Bucket, Shelf, colliding_ids, load_bucket
-from engine.rollups.ranges import KEYS, KeyRange, key_ranges
+from engine.rollups.bucket import Bucket, Shelf, colliding_ids, load_bucket, shelves
+from engine.rollups.checkpoint import Forward, Terms
+from engine.rollups.ranges import KEYS, KeyRange, key_ranges, portion_name
 
 ALL = KeyRange(0, KEYS)
 USERS = {"user_key": pl.UInt64, "check": pl.UInt32, "user_id": pl.Int64}
@@ -135,3 +136,33 @@ def test_buckets_together_are_the_whole(tmp_path: Path) -> None:
     parts = pl.concat([named(load_bucket(shelf, keys)) for keys in key_ranges(8)])
     assert whole.height == 300
     assert_frame_equal(parts.sort(pl.all()), whole.sort(pl.all()))
+
+
+def test_files_of_other_users_are_not_opened(tmp_path: Path) -> None:
+    low, high = key_ranges(2)
+    users = put(tmp_path, "u", USERS, (5, 1, 30), (high.start + 5, 2, 40))
+    daily = [str(tmp_path / portion_name("d", number, 2)) for number in (0, 1)]
+    put(tmp_path, Path(daily[0]).stem, DAILY, (5, 0, 1, 1, 11))
+    Path(daily[1]).write_bytes(b"not opened")
+    shelf = shelf_of([users], daily)
+    assert load_bucket(shelf, low).daily.rows() == [(0, 0, 1, 1, 11)]
+    with pytest.raises(pl.exceptions.ComputeError):
+        load_bucket(shelf, high)
+
+
+def test_a_task_is_told_its_own_files() -> None:
+    daily = tuple(portion_name("daily/a", number, 4) for number in range(4))
+    forward = Forward(Terms((7,), (0,), (), None, 2), 5, ("t0", "t1"), (4,), (*daily, "daily/old"), daily)
+    buckets = key_ranges(2)
+    first, second = shelves(shelf_of(["users"], ["daily/b", *daily], list(daily), forward=forward), buckets)
+    assert (first.daily, second.daily) == (("daily/b", *daily[:2]), ("daily/b", *daily[2:]))
+    assert (first.events, second.events) == (daily[:2], daily[2:])
+    assert (first.users, second.users) == (("users",), ("users",))
+    assert first.forward is not None
+    assert second.forward is not None
+    assert (first.forward.old, second.forward.new) == ((*daily[:2], "daily/old"), daily[2:])
+    assert [forward.of_bucket(number) for number in (0, 1)] == ["t0", "t1"]
+    assert [shelf.forward.of_bucket(number) for number, shelf in enumerate((first, second)) if shelf.forward] == [
+        "t0",
+        "t1",
+    ]

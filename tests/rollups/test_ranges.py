@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.rollups.ranges import KEYS, KeyRange, key_ranges
+from engine.rollups.ranges import KEYS, Files, KeyRange, key_ranges, portion_name
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3, 8, 1024])
@@ -32,3 +32,27 @@ def test_a_key_is_in_one_range(keys: list[int]) -> None:
 def test_the_column_can_have_another_name() -> None:
     frame = pl.DataFrame({"key": pl.Series([4, 5, 6], dtype=pl.UInt64)})
     assert frame.filter(KeyRange(5, 6).contains("key"))["key"].to_list() == [5]
+
+
+@given(cut=st.integers(1, 40), buckets=st.integers(1, 40), number=st.integers(0, 39))
+def test_a_range_opens_the_files_that_share_keys_with_it(cut: int, buckets: int, number: int) -> None:
+    keys = key_ranges(buckets)[number % buckets]
+    names = [portion_name("daily/shop", place, cut) for place in range(cut)]
+    sharing = [
+        name
+        for name, held in zip(names, key_ranges(cut), strict=True)
+        if held.start < keys.end and keys.start < held.end
+    ]
+    assert Files(["daily/a.parquet", *names, "daily/z.parquet"]).within(keys) == (
+        "daily/a.parquet",
+        *sharing,
+        "daily/z.parquet",
+    )
+
+
+def test_files_that_nobody_of_a_range_is_in_leave_one_for_its_schema() -> None:
+    names = [portion_name("users/x", place, 4) for place in (0, 1)]
+    assert Files(names).within(key_ranges(4)[3]) == (names[0],)
+    assert Files([]).within(key_ranges(4)[3]) == ()
+    # Files of units that were not cut can have anybody.
+    assert Files(["daily/a-0011223344ff.parquet"]).within(key_ranges(4)[3]) == ("daily/a-0011223344ff.parquet",)

@@ -67,6 +67,8 @@ def write_day(folder: Path, day: date, *frames: pl.DataFrame) -> Path:
     """The file of a day, with more than its own purchases if they are given."""
     file = folder / "shop" / f"{day}.parquet"
     file.parent.mkdir(exist_ok=True)
+    # A file of that name may have other names elsewhere.
+    file.unlink(missing_ok=True)
     pl.concat([purchases(day), *frames]).write_parquet(file)
     return file
 

@@ -15,7 +15,7 @@ from engine.execution.local import LocalExecutor
 from engine.ledger import cascade
 from engine.ledger.cascade import pending_correction
 from engine.ledger.previous import ledger_of, link_of
-from engine.pipeline import run
+from engine.pipeline import fit_run, run
 from engine.schedule import backfill as module
 from engine.schedule.backfill import How, Outcome, backfill, worst
 from engine.schedule.finished import find_finished
@@ -37,8 +37,18 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def fitted(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output root where all events are rolled up, and the bundle of all dates is."""
+    out = tmp_path_factory.mktemp("fitted") / "out"
+    fit_run(config_in(log, out=str(out)), DATES[0], executor=LOCAL)
+    return out
+
+
 @pytest.fixture
-def config(log: Path, tmp_path: Path) -> Config:
+def config(log: Path, fitted: Path, tmp_path: Path) -> Config:
+    """Nothing is published."""
+    shutil.copytree(fitted, tmp_path / "out")
     return config_in(log, out=str(tmp_path / "out"))
 
 
@@ -54,6 +64,7 @@ def single(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def filled(config: Config, single: Path) -> Config:
     """All dates are done."""
+    shutil.rmtree(config.out)
     shutil.copytree(single, config.out)
     return config
 
@@ -77,7 +88,8 @@ def tables(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(out).items() if not name.startswith("_manifests/")}
 
 
-def test_it_gives_the_bytes_of_single_runs_in_the_order_of_the_dates(config: Config, single: Path) -> None:
+def test_it_gives_the_bytes_of_single_runs_in_the_order_of_the_dates(log: Path, single: Path, tmp_path: Path) -> None:
+    config = config_in(log, out=str(tmp_path / "out"))
     outcomes = fill(config)
     assert [outcome.as_of for outcome in outcomes] == list(DATES)
     assert states(outcomes) == ["published"] * 4
@@ -131,16 +143,16 @@ def test_done_dates_are_run_again_when_that_is_asked_for(filled: Config, single:
     assert files(Path(filled.out)) == files(single)
 
 
-def test_late_events_run_the_dates_that_count_them(tmp_path: Path) -> None:
-    write_log(tmp_path)
-    config = config_in(tmp_path)
-    fill(config)
+def test_late_events_run_the_dates_that_count_them(filled: Config, log: Path) -> None:
     # The file of the next day brings purchases that were made earlier.
-    write_day(tmp_path, day_of(DAYS), purchases(day_of(10), mark=" late"))
-    outcomes = fill(config)
-    assert states(outcomes) == ["done", "done", "published", "published"]
-    assert outcomes[2].reasons == ("late, corrected or removed events",)
-    assert states(fill(config)) == ["done"] * 4
+    late = write_day(log, day_of(DAYS), purchases(day_of(10), mark=" late"))
+    try:
+        outcomes = fill(filled)
+        assert states(outcomes) == ["done", "done", "published", "published"]
+        assert outcomes[2].reasons == ("late, corrected or removed events",)
+        assert states(fill(filled)) == ["done"] * 4
+    finally:
+        late.unlink()
 
 
 def test_dates_outside_the_log_are_refused_before_anything_is_run(config: Config) -> None:

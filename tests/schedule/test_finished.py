@@ -40,14 +40,16 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(published: Path, tmp_path: Path) -> Iterator[Path]:
-    """The same at the same path, as the paths of files are part of what they are."""
-    kept = tmp_path / "kept"
-    shutil.copytree(published, kept)
-    # What was put back has other inodes.
-    read_new(look_at(open_run(config_in(published))), LOCAL)
+    """The same to change, at the same path, as the paths of files are part of what they are.
+
+    What is kept are other names of the same files: a changed file takes the place of the former one.
+    """
+    kept = shutil.copytree(published, tmp_path / "kept", copy_function=os.link)
+    before = files(kept)
     yield published
     shutil.rmtree(published)
     shutil.move(kept, published)
+    assert files(published) == before
 
 
 def reasons(config: Config, as_of: date) -> tuple[str, ...]:
@@ -76,18 +78,23 @@ def test_how_and_when_it_runs_does_not_count(published: Path) -> None:
     assert find_finished(config, EARLY) is not None
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
 def drop_a_file(folder: Path) -> Config:
     next(folder.glob(f"out/segments/as_of={EARLY}/*/*.parquet")).unlink()
     return config_in(folder)
 
 
 def cut_a_file(folder: Path) -> Config:
-    os.truncate(next(folder.glob(f"out/features/as_of={EARLY}/*.parquet")), 10)
+    replace_file(next(folder.glob(f"out/features/as_of={EARLY}/*.parquet")), b"PAR1")
     return config_in(folder)
 
 
 def damage_the_manifest(folder: Path) -> Config:
-    manifest_path(folder / "out", EARLY).write_text("{", encoding="utf-8")
+    replace_file(manifest_path(folder / "out", EARLY), b"{")
     return config_in(folder)
 
 
@@ -106,7 +113,9 @@ def fit_again(folder: Path) -> Config:
 
 def change_contacts(folder: Path) -> Config:
     file = folder / "contacts.parquet"
-    pl.read_parquet(file).with_columns(region=pl.lit("nord")).write_parquet(file)
+    contacts = pl.read_parquet(file).with_columns(region=pl.lit("nord"))
+    file.unlink()
+    contacts.write_parquet(file)
     return config_in(folder)
 
 

@@ -76,7 +76,7 @@ def watch(folder: Path, *arguments: str, look: Callable[[set[int]], None] | None
             watched.commands |= {command_of(pid) for pid in pids}
             if look is not None:
                 look(pids)
-            time.sleep(0.05)
+            time.sleep(0.1)
     finally:
         child.kill()
         watched.code = child.wait()

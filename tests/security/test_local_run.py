@@ -19,7 +19,7 @@ def test_a_local_run_opens_no_sockets(local_run: Watched) -> None:
     assert sum(line.startswith("process ") for line in local_run.notes) >= 2
 
 
-def test_ray_is_not_imported_by_a_local_run(local_run: Watched) -> None:
+def test_a_local_run_imports_no_cluster(local_run: Watched) -> None:
     assert [line for line in local_run.notes if line.startswith("import ")] == []
 
 
@@ -37,9 +37,6 @@ def test_secrets_are_not_in_what_a_failure_says(tmp_path: Path) -> None:
     failed = watch(tmp_path / "run", "run", "--as-of", "2026-03-01", "-c", "nosuch.toml", "--json")
     assert failed.code == 2
     assert CANARY not in failed.told
-    refused = watch(tmp_path / "again", "doctor", "--json")
-    assert refused.code == 0, refused.told
-    assert CANARY not in refused.told
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))

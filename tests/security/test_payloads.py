@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.check_run import check_run
-from engine.errors import ConfigError, DataError
+from engine.config import Execution
+from engine.errors import DataError
+from engine.execution.local import LocalExecutor
 from engine.execution.protocol import Executor
 from engine.feature_run import features_run
 from tests.samples import AS_OF, configuration, write_sample
@@ -46,51 +48,38 @@ def test_the_payload_is_one(tmp_path: Path) -> None:
     assert marker.exists()
 
 
-@pytest.mark.parametrize("extension", EXTENSIONS)
-def test_metadata_of_a_parquet_file_is_not_run(tmp_path: Path, executor: Executor, extension: str) -> None:
-    marker = tmp_path / "marker"
-    file = write_sample(tmp_path / "sample", users=12)
-    for path in (tmp_path / "sample" / "shop").iterdir():
+def read_with(extension: str, folder: Path, executor: Executor) -> None:
+    """Look at a log whose columns have an extension type, and write its features: nothing of it may be run."""
+    marker = folder / "marker"
+    file = write_sample(folder / "sample", users=12)
+    for path in (folder / "sample" / "shop").iterdir():
         pl.read_parquet(path).with_columns(note=pl.lit("x")).write_parquet(path)
         # A column that the run reads, and one that it does not.
         for column in ("total", "note"):
             with_extension(path, column, extension, pickle.dumps(Payload(marker)))
-    config = configuration(file, out=str(tmp_path / "out"))
+    config = configuration(file, out=str(folder / "out"))
     # Refused with a word, or read as the plain columns that they are: both are safe.
     with suppress(DataError):
         check_run(config, AS_OF, executor=executor)
     with suppress(DataError):
-        features_run(config, AS_OF, tmp_path / "features", executor=executor)
+        features_run(config, AS_OF, folder / "features", executor=executor)
     assert not marker.exists()
 
 
-PYTHON = [
-    "__import__('pathlib').Path({marker!r}).touch()",
-    "open({marker!r}, 'w')",
-    "exec(\"open({marker!r}, 'w')\")",
-    "(lambda: open({marker!r}, 'w'))()",
-    "[c for c in ().__class__.__base__.__subclasses__()]",
-    "pl.col('x').map_batches(lambda s: open({marker!r}, 'w'))",
-    "1 == 1 if open({marker!r}, 'w') else 0",
-    "f\"{{open({marker!r}, 'w')}}\" = 'a'",
-    "read_text({marker!r}) = 'a'",
-    "COPY (SELECT 1) TO {marker!r}",
-    "region = 'a'; ATTACH {marker!r}",
-]
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_metadata_of_a_parquet_file_is_not_run(tmp_path: Path, extension: str) -> None:
+    read_with(extension, tmp_path, LocalExecutor())
 
 
-@pytest.mark.parametrize("text", PYTHON)
-def test_a_rule_is_never_run_as_python(tmp_path: Path, text: str) -> None:
-    marker = tmp_path / "marker"
-    file = write_sample(tmp_path / "sample", users=12)
-    rule = text.format(marker=str(marker)).replace("\\", "\\\\").replace('"', '\\"')
-    written = file.read_text(encoding="utf-8").replace("engagement_score > 60", rule)
-    file.write_text(written, encoding="utf-8")
-    from engine.execution.local import LocalExecutor
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "extension", [EXTENSIONS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in EXTENSIONS[1:])]
+)
+def test_nor_is_it_by_a_worker_of_ray(tmp_path: Path, ray_session: None, extension: str) -> None:
+    from engine.execution.on_ray import ray_executor
 
-    with pytest.raises(ConfigError):
-        check_run(configuration(file), AS_OF, executor=LocalExecutor())
-    assert not marker.exists()
+    with ray_executor(Execution(executor="ray")) as executor:
+        read_with(extension, tmp_path, executor)
 
 
 def test_an_extension_type_that_this_process_knows(tmp_path: Path) -> None:
