@@ -87,9 +87,10 @@ def connected(execution: Execution, environment: Mapping[str, str]) -> Iterator[
 
 
 def _leave() -> None:
-    """Leave the cluster; from one whose head was cut off too: Ray would wait for its thread that listens to it."""
+    """Leave the cluster; of one whose head was cut off without asking: Ray would wait for its answer."""
     if ray.is_initialized() and not head_answers():
-        worker.global_worker.__dict__.pop("listener_thread", None)
+        for name in ("gcs_error_subscriber", "gcs_log_subscriber", "listener_thread", "logger_thread"):
+            worker.global_worker.__dict__.pop(name, None)
     ray.shutdown()
 
 

@@ -79,14 +79,17 @@ MEMORY_TERMS: Final[Mapping[str, str]] = {
 
 
 LEAST: Final[Mapping[str, Mapping[str, float]]] = {
+    "DiscoverTask": {"files": 1e-3},
+    "RollTask": {"files": 2e-3},
     "MatrixTask": {"files": 5e-5},
     "AccountTask": {"files": 5e-5},
     "ScoreTask": {"files": 5e-5},
-    "driver fit": {"files": 2e-5, "tasks": 1e-4},
+    "driver fit": {"files": 1e-3, "tasks": 1e-4},
     "driver score": {"files": 2e-5, "tasks": 1e-4, "written": 2e-4},
 }
 """Seconds that are so small on generated logs that they drown in others, and add up on large ones: a file to be found
-and looked at, its footer to be opened, a record to be taken back, a file to be renamed and synced."""
+and looked at, its footer to be opened, a record to be taken back, a file to be renamed and synced. Those of source files
+were measured on 10,000 files of 20 rows."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.config import Config
 from engine.events.ingest import Piece
 from engine.execution.plan import TASK_ROWS, plan_buckets, plan_pieces
-from engine.planning.census import Census
+from engine.planning.census import Census, StaleUnit
 from engine.planning.scope import Scope
 from engine.planning.work import Call, Work
 from engine.rollups.rolling import MOST_PORTIONS, WHOLE_ROWS
@@ -99,7 +99,11 @@ def reading_calls(inputs: Inputs, *, discovers: bool, rolled: bool = False) -> I
     limit = config.execution.rows_per_task
     if discovers and not config.events.types and stale:
         sizes = _packed(rows, limit)
-        yield Call("read", tuple(_each("DiscoverTask", "rows", sizes, bytes_per_row=per_row * _COLUMN_SHARE)))
+        each = _each("DiscoverTask", "rows", sizes, bytes_per_row=per_row * _COLUMN_SHARE)
+        opened = sum(unit.files for unit in stale) / max(1, sum(sizes.values()))
+        yield Call(
+            "read", tuple(replace(work, sizes={**work.sizes, "files": opened}, files_read=opened) for work in each)
+        )
     new_bytes = census.new_partials * DAILY_BYTES + sum(rows) * _SPARE_BYTES
     stored = census.store_bytes + (census.stale_rows and rolled) * (
         census.new_partials * DAILY_BYTES + census.stale_rows * _SPARE_BYTES
@@ -161,22 +165,22 @@ def _roll(inputs: Inputs, per_row: float, written: float) -> Iterator[Call]:
             files_written=2,
         )
         yield Call("read", (work,), times=units)
-    small = [(unit.source, unit.rows) for unit in census.stale if not _ranges(config, unit.rows)]
+    small = [unit for unit in census.stale if not _ranges(config, unit.rows)]
     if small:
-        most = max(limit, sum(rows for _, rows in small) // MOST_PORTIONS)
+        most = max(limit, sum(unit.rows for unit in small) // MOST_PORTIONS)
         known = census.users if census.users <= MOST_KNOWN else 0
         works = tuple(
             Work(
                 "RollTask",
                 1,
-                {"units": units, "rows": rows, "known": known},
+                {"units": units, "rows": rows, "files": files, "known": known},
                 rows=rows,
                 bytes_read=rows * per_row + known * ID_BYTES,
                 bytes_written=rows * written,
-                files_read=units,
+                files_read=files,
                 files_written=2 * units,
             )
-            for units, rows in _portions(small, most)
+            for units, rows, files in _portions(small, most)
         )
         yield Call("read", works)
 
@@ -203,17 +207,18 @@ def _packed(rows: Sequence[int], limit: int) -> dict[int, int]:
     return dict(Counter(sum(piece.rows for piece in task) for task in plan_pieces(pieces, limit)))
 
 
-def _portions(units: Sequence[tuple[str, int]], limit: int) -> Iterator[tuple[int, int]]:
-    number = total = 0
+def _portions(units: Sequence[StaleUnit], limit: int) -> Iterator[tuple[int, int, int]]:
+    """Units, rows and files of each task."""
+    number = total = files = 0
     current: str | None = None
-    for source, rows in units:
-        if number and (source != current or total + rows > limit):
-            yield number, total
-            number = total = 0
-        current = source
-        number, total = number + 1, total + rows
+    for unit in units:
+        if number and (unit.source != current or total + unit.rows > limit):
+            yield number, total, files
+            number = total = files = 0
+        current = unit.source
+        number, total, files = number + 1, total + unit.rows, files + unit.files
     if number:
-        yield number, total
+        yield number, total, files
 
 
 def _each(

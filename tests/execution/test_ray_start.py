@@ -317,7 +317,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
 def test_what_ray_says_of_lost_workers_is_not_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     said = {"lines": ["A worker died"], "pid": "raylet", "is_err": False, "ip": None, "job": None}
     with _silent():
-        worker.print_to_stdstream(said)
+        worker.print_to_stdstream(said, False)
     assert capfd.readouterr().out == ""
-    worker.print_to_stdstream(said)
+    worker.print_to_stdstream(said, False)
     assert "A worker died" in capfd.readouterr().out

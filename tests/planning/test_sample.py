@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.planning.sample import estimate_distinct
+from engine.events.ingest import Piece
+from engine.planning.sample import MOST_FILES, _thinned, estimate_distinct
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 10))
@@ -31,3 +32,12 @@ def test_the_error_is_bounded(share: float) -> None:
     # The guarantee of the estimator: a factor of the square root of rows per sampled row.
     bound = (1 / share) ** 0.5 * 1.1
     assert true / bound <= found <= true * bound
+
+
+@pytest.mark.parametrize("files", [MOST_FILES + 1, 10_000])
+def test_of_very_many_files_some_are_opened(files: int) -> None:
+    pieces = [Piece(0, f"{number:05d}", 0, 20) for number in range(files)]
+    chosen = _thinned(pieces)
+    assert len(chosen) == len(set(chosen)) == MOST_FILES
+    assert (chosen[0], chosen[-1]) == (pieces[0], pieces[-1])
+    assert chosen == sorted(chosen, key=lambda piece: piece.file)
