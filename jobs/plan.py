@@ -119,10 +119,20 @@ def _measure(path: Path, *, quiet: bool) -> None:
     from engine.planning.calibrate import calibrate
     from engine.planning.costs import write_costs
 
+    if busy := _load():
+        say(f"warning: this machine is busy ({busy}): times will be too long; measure again when it is idle")
     say("measuring this machine with the real stages on generated data …", quiet=quiet)
     costs = calibrate(datetime.now(UTC).date())
     write_costs(costs, path.absolute())
     say(f"measured in {costs.measured_seconds:.0f} s with {costs.threads} threads; kept in {path}", quiet=quiet)
+
+
+def _load() -> str | None:
+    """How busy other programs keep the machine; None when it is half idle or more."""
+    from engine.execution.local import usable_cpus
+
+    cpus, (load, *_) = usable_cpus(), os.getloadavg()
+    return f"a load of {load:.1f} on {cpus} processors" if load > cpus / 2 else None
 
 
 def _costs(path: Path, *, given: bool) -> Costs:

@@ -88,8 +88,8 @@ LEAST: Final[Mapping[str, Mapping[str, float]]] = {
     "driver score": {"files": 2e-5, "tasks": 1e-4, "written": 2e-4},
 }
 """Seconds that are so small on generated logs that they drown in others, and add up on large ones: a file to be found
-and looked at, its footer to be opened, a record to be taken back, a file to be renamed and synced. Those of source files
-were measured on 10,000 files of 20 rows."""
+and looked at, its footer to be opened, a record to be taken back, a file to be renamed and synced. Those of source
+files were measured on 10,000 files of 20 rows."""
 
 
 @dataclass(frozen=True)

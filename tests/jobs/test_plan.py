@@ -82,7 +82,12 @@ def test_a_calibration_is_measured_kept_and_used(
         return replace(SHIPPED, source=day.isoformat())
 
     monkeypatch.setattr("engine.planning.calibrate.calibrate", measured)
-    assert tamis("plan", "--calibrate").exit_code == 0
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0.0, 0.0))
+    busy = tamis("plan", "--calibrate")
+    assert busy.exit_code == 0
+    assert "warning: this machine is busy (a load of 99.0" in busy.stderr
+    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 99.0, 99.0))
+    assert "busy" not in tamis("plan", "--calibrate").stderr
     kept = read_costs(tmp_path / "cache" / "tamis" / "calibration.json")
     assert kept.kinds == SHIPPED.kinds
     result = tamis("plan", "-c", config, "--as-of", str(AS_OF))
