@@ -85,9 +85,7 @@ def measured(
             wanted=wanted_of(core, (), tuple(measures)),
         )
         tasks = [
-            MeasuredTask(
-                index, keys, portion, core, tuple(measures), str(work / f"measures-{index:05d}.parquet")
-            )
+            MeasuredTask(index, keys, portion, core, tuple(measures), str(work / f"measures-{index:05d}.parquet"))
             for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
         ]
         files = executor.map(write_measures, tasks, on_done=track(progress, "measures", len(tasks)), small=True)
