@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers cluster-tests warehouse-tests lock format clean
+.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers cluster-tests warehouse-tests lock format clean browser browser-tests
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,16 @@ servers: ## Install the servers that tests start: PostgreSQL, of Debian and its 
 	command -v apt-get >/dev/null || { echo 'Install PostgreSQL: its server is not here, and neither is apt-get.' >&2; exit 1; }; \
 	sudo=; test "$$(id -u)" = 0 || sudo=sudo; \
 	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends postgresql
+
+browser: ## Install the browser that tests open: Chromium, of Debian and its kin
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	    command -v $$name >/dev/null && exit 0; done; \
+	command -v apt-get >/dev/null || { echo 'Install Chromium: it is not here, and neither is apt-get.' >&2; exit 1; }; \
+	sudo=; test "$$(id -u)" = 0 || sudo=sudo; \
+	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends chromium
+
+browser-tests: $(READY) browser ## Open the pages of reports in a browser; a browser that is not there is a failure
+	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 warehouse-tests: $(READY) servers ## Run the tests of warehouses; a server that is not there is a failure
 	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/warehouse tests/jobs/test_load.py $(ARGS)

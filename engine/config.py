@@ -17,6 +17,7 @@ from engine.config_exports import Exports
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
 from engine.config_publish import Publish
+from engine.config_report import Report
 from engine.config_schedule import Schedule
 from engine.config_segments import Experiment, Guards, Kpis, Lifecycle, PointCard, PointRule, RfmCell, Segment
 from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
@@ -52,6 +53,7 @@ __all__ = [
     "PointCard",
     "PointRule",
     "Publish",
+    "Report",
     "Rfm",
     "RfmCell",
     "RfmMethod",
@@ -144,6 +146,8 @@ class Config(Section):
     """Files of segments for e-mail tools."""
     schedule: Schedule = Schedule()
     """When a run may begin, and what it does about other runs."""
+    report: Report = Report()
+    """What reports show."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -117,10 +117,10 @@ def parse_assignments(texts: Iterable[str]) -> list[tuple[str, object]]:
 def config_hash(config: Config) -> str:
     """sha256 of what in a configuration can change a number or the layout of the files, as canonical JSON.
 
-    Left out are the output folder, when `run` fits again, how and when the work is executed; `execution.rows_per_task`
-    stays, for it decides the number of buckets. Input paths count as they stand in `config`.
+    Left out are the output folder, when `run` fits again, exports, reports, how and when the work is executed;
+    `execution.rows_per_task` stays, for it decides the number of buckets. Input paths count as they stand in `config`.
     """
-    left_out = {"out", "refit_after_days", "publish", "exports", "schedule", "watch"}
+    left_out = {"out", "refit_after_days", "publish", "exports", "report", "schedule", "watch"}
     settings = config.model_dump(mode="json", exclude=left_out)
     settings["execution"] = {"rows_per_task": config.execution.rows_per_task}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -60,6 +60,7 @@ from engine.stages.notices import score_warnings
 from engine.stages.opening import Opened, check_unchanged, open_run
 from engine.stages.preparation import prepare
 from engine.stages.schemas import bundle_schema
+from engine.stages.score_tables import score_tables
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
 from engine.stages.segmenting import applied_of, compile_applied, segments_hash
 from engine.stages.sizing import bucket_sizes
@@ -217,7 +218,11 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
         counts |= to_counts(stats)
         staged = {
             name: stage_table(frame, name, as_of, work, mark)
-            for name, frame in {"drift": drift, **segment_tables(stats, plan, applied, config.currency_digits)}.items()
+            for name, frame in {
+                "drift": drift,
+                **segment_tables(stats, plan, applied, config.currency_digits),
+                **score_tables(buckets, config.currency_digits),
+            }.items()
         }
         with watch.stage("ledger"):
             scored = staged_scored(

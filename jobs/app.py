@@ -174,6 +174,16 @@ _later(
     "Print who entered and left each segment between two published dates, and the moves within a group.",
 )
 app.command(rich_help_panel="Inspect")(explain)
+_later(
+    "report",
+    "Inspect",
+    "Write a page of a published date for people: one HTML file with figures, in English and French.",
+)
+_later(
+    "show",
+    "Inspect",
+    "Print the report of a published date: the segments with their trends, and what was found.",
+)
 app.command(rich_help_panel="Inspect")(validate)
 _later(
     "why",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import ConfigError
 from engine.shipped import shipped_configs
 from jobs.console import print_json, say, shown_path, write
+from jobs.report import report_after
 from jobs.session import Settings, load, session
 from jobs.summary import print_events, print_model, print_rows, print_segments, print_warnings
 
@@ -28,7 +29,7 @@ _QUERY = (
 
 
 def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: bool, quiet: bool) -> None:
-    """Unpack the data, run the demo's configuration, and print what it found.
+    """Unpack the data, run the demo's configuration, write its report, and print what it found.
 
     Args:
         out: Folder of everything that is written: `data/`, `demo.toml`, `tables/`.
@@ -52,12 +53,15 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
 
     with session(loaded.config, quiet=quiet) as opened:
         record = pipeline.run(opened.config, as_of, executor=opened.executor, progress=opened.progress)
+    report = report_after(loaded.config, as_of, quiet=quiet)
     if not quiet:
         print_warnings(record)
     if as_json:
-        print_json(record.to_dict())
+        print_json(record.to_dict() | ({} if report is None else {"report": report}))
     elif not quiet:
         _tell(record, load_bundle(Path(str(record.bundle))))
+        if report is not None:
+            write(sys.stdout, f"\nThe report of the day, for a browser: {shown_path(report)}")
 
 
 def demo_config() -> Path:

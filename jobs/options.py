@@ -131,5 +131,9 @@ AllowFuture = Annotated[
     bool,
     typer.Option("--allow-future", help="Also for a day that has not come yet.", rich_help_panel=_WHEN),
 ]
+WithReport = Annotated[
+    bool,
+    typer.Option("--report", help="Also write the report of the day, for people to read.", rich_help_panel=_OUTPUT),
+]
 
 DEFAULT_CONFIG = Path("tamis.toml")

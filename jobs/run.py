@@ -29,7 +29,9 @@ from jobs.options import (
     Out,
     Quiet,
     WaitForLock,
+    WithReport,
 )
+from jobs.report import report_after
 from jobs.session import Session, Settings, Watching, load_watched, parse_day, session, show_record
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def run(
     if_done: IfDone = None,
     wait_for_lock: WaitForLock = None,
     allow_future: AllowFuture = False,
+    report: WithReport = False,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
     executor: ExecutorName = None,
@@ -81,7 +84,8 @@ def run(
             ),
         )
         record = opened.done(record)
-    show_record(record, as_json=as_json, quiet=quiet)
+    written = report_after(wanted, day, quiet=quiet) if report else None
+    show_record(record, as_json=as_json, quiet=quiet, report=written)
     return ExitCode.DONE
 
 

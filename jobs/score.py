@@ -22,7 +22,9 @@ from jobs.options import (
     Out,
     Quiet,
     WaitForLock,
+    WithReport,
 )
+from jobs.report import report_after
 from jobs.session import Settings, Watching, load_watched, parse_day, session, show_record
 
 
@@ -33,6 +35,7 @@ def score(
     accept: Accept = None,
     wait_for_lock: WaitForLock = None,
     allow_future: AllowFuture = False,
+    report: WithReport = False,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
     executor: ExecutorName = None,
@@ -63,4 +66,5 @@ def score(
             ),
         )
         record = run.done(record)
-    show_record(record, as_json=as_json, quiet=quiet)
+    written = report_after(wanted, day, quiet=quiet) if report else None
+    show_record(record, as_json=as_json, quiet=quiet, report=written)

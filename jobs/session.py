@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
-from jobs.console import begin_structured, diagnosis, print_json, say, structured
+from jobs.console import begin_structured, diagnosis, print_json, say, shown_path, structured, write
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -287,14 +288,23 @@ def _day(text: str) -> date | None:
         return None
 
 
-def show_record(record: RunRecord, *, as_json: bool, quiet: bool) -> None:
-    """Print what a run did: one JSON object, or a summary for people; its warnings go to stderr."""
+def show_record(record: RunRecord, *, as_json: bool, quiet: bool, report: str | None = None) -> None:
+    """Print what a run did: one JSON object, or a summary for people; its warnings go to stderr.
+
+    Args:
+        record: What the run did.
+        as_json: Print one JSON object.
+        quiet: Print no summary.
+        report: Path of the report that was written of it.
+    """
     from jobs.summary import print_summary, print_warnings
 
     # Where stderr is a log, they are lines of it already.
     if not quiet and structured() is None:
         print_warnings(record)
     if as_json:
-        print_json(record.to_dict())
+        print_json(record.to_dict() | ({} if report is None else {"report": report}))
     elif not quiet:
         print_summary(record)
+        if report is not None:
+            write(sys.stdout, f"report {shown_path(report)}")

@@ -272,6 +272,7 @@ def test_hash_changes_with_what_changes_numbers(write: Write) -> None:
         ("execution.executor=ray", "execution.address=head:6379", "execution.retries=0"),
         ("execution.cpus_per_task=2", "execution.task_timeout_seconds=5"),
         ("execution.local_cpus=1", "execution.straggler_factor=0", "execution.dashboard=true"),
+        ("report.min_cell=3", "report.language=fr", "report.currency=EUR"),
         ("seed=1",),
     ]
     other = [("seed=2",), ("execution.rows_per_task=5",), ("timezone=Europe/Paris",), ("sources.shop.where=a > 1",)]

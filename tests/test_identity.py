@@ -58,6 +58,7 @@ def differing(**changes: Any) -> set[str]:
         ({"segments": [{"name": "a", "where": "b > 1"}], "segment_fallback": "rest"}, set()),
         ({"out": "there", "execution": {"executor": "ray", "rows_per_task": 1}}, set()),
         ({"checks": {"max_reject_share": 1.0}, "refit_after_days": 1}, set()),
+        ({"report": {"min_cell": 3, "language": "fr", "currency": "EUR"}}, set()),
     ],
 )
 def test_what_a_bundle_depends_on(changes: dict[str, Any], sections: set[str]) -> None:
@@ -66,7 +67,8 @@ def test_what_a_bundle_depends_on(changes: dict[str, Any], sections: set[str]) -
 
 def test_every_section_is_learnt_from_or_is_known_not_to_be() -> None:
     applied_later = {"out", "refit_after_days", "segment_fallback", "checks", "segments", "drift", "execution"}
-    applied_later |= {"points", "lifecycle", "experiments", "guards", "kpis", "publish", "exports", "schedule", "watch"}
+    applied_later |= {"points", "lifecycle", "experiments", "guards", "kpis", "publish", "exports", "report"}
+    applied_later |= {"schedule", "watch"}
     assert learning_hashes(config()).keys() | applied_later == Config.model_fields.keys()
 
 

@@ -34,8 +34,19 @@ TABLES = {
     "segment_definitions",
     "segment_kpis",
     "segment_composition",
+    "rfm_grid",
+    "score_distribution",
+    "segment_flows",
 }
-SINGLE = {"drift", "segment_definitions", "segment_kpis", "segment_composition"}
+SINGLE = {
+    "drift",
+    "segment_definitions",
+    "segment_kpis",
+    "segment_composition",
+    "rfm_grid",
+    "score_distribution",
+    "segment_flows",
+}
 
 
 @dataclass(frozen=True)

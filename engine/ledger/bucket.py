@@ -1,7 +1,8 @@
-"""The task of the ledger: one bucket of users, from their segments and the date before to three tables.
+"""The task of the ledger: one bucket of users, from their segments and the date before to the tables of the ledger.
 
 In: who is in which segment now, the features and scores of the date, and the published tables of the date before.
-Out: staged files of `memberships`, `membership_changes` and `membership_history`, and a small record.
+Out: staged files of `memberships`, `membership_changes` and `membership_history`, and a small record with the moves
+of `segment_flows`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from engine.features.spec import FeatureSpec
 from engine.identity import run_mark
 from engine.ledger.changes import ENTER, EXIT, changes, ended
 from engine.ledger.evidence import Evidence, explain, files_of
+from engine.ledger.flows import Flow, flow_counts
 from engine.ledger.members import Stamp, memberships
 from engine.ledger.previous import Previous, previous_members
 from engine.ledger.reasons import definition_frame, plain_reasons
@@ -30,7 +32,7 @@ from engine.tables.manifest import FileRecord, dtypes_of
 from engine.tables.published_types import as_published
 from engine.tables.rows import Piece
 
-LEDGER: Final = ("membership_history", "membership_changes", "memberships")
+LEDGER: Final = ("segment_flows", "membership_history", "membership_changes", "memberships")
 """The tables of the ledger."""
 
 _USER_TYPES: Final[Mapping[str, pl.DataType]] = {"Int64": pl.Int64(), "String": pl.String()}
@@ -45,6 +47,7 @@ _CHANGES: Final = (
     "rule_version",
     "run_id",
 )
+_NO_CLAUSE: Final = (pl.lit(None, pl.String).alias("clause"), pl.lit(value=False).alias("several"))
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,10 @@ class LedgerRecord:
     Attributes:
         files: Of `memberships`, which later dates read bucket by bucket: what was staged; nothing without rows.
         schema: Its columns and types as the manifest keeps them.
-        pieces: Per table of the other two, the rows that files are to be made of when those of all buckets are there.
+        pieces: Of the tables of changes and ended intervals, the rows that files are to be made of when those of all
+            buckets are there.
         entries, exits: Users that entered and left each segment, where there are any.
+        flows: Users by where from, where to and why.
     """
 
     files: tuple[FileRecord, ...] = ()
@@ -124,6 +129,7 @@ class LedgerRecord:
     pieces: dict[str, tuple[Piece, ...]] = field(default_factory=dict)
     entries: dict[str, int] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
+    flows: tuple[Flow, ...] = ()
 
 
 def ledger_mark(run_id: str, previous: Previous | None) -> str:
@@ -160,7 +166,8 @@ def ledger_tasks(scored: Scored, previous: Previous | None, staging: Path) -> li
 def ledger_bucket(task: LedgerTask) -> LedgerRecord:
     """Memberships, changes with their reasons, and ended intervals of one bucket."""
     scored, stem = task.scored, f"part-{task.bucket:05d}-{task.mark}"
-    tables = {name: as_published(frame) for name, frame in ledger_tables(task).items()}
+    made, flows = ledger_tables(task)
+    tables = {name: as_published(frame) for name, frame in made.items()}
     staging = Path(task.staging)
     now = tables.pop("memberships")
     folder = table_folder(staging, "memberships", scored.as_of)
@@ -170,11 +177,11 @@ def ledger_bucket(task: LedgerTask) -> LedgerRecord:
     numbers: dict[str, dict[str, int]] = {ENTER: {}, EXIT: {}}
     for change, segment, number in counted.iter_rows():
         numbers[change][segment] = number
-    return LedgerRecord(files, dtypes_of(now.schema), pieces, numbers[ENTER], numbers[EXIT])
+    return LedgerRecord(files, dtypes_of(now.schema), pieces, numbers[ENTER], numbers[EXIT], flows)
 
 
-def ledger_tables(task: LedgerTask) -> dict[str, pl.DataFrame]:
-    """The three tables of one bucket, each sorted by user and segment."""
+def ledger_tables(task: LedgerTask) -> tuple[dict[str, pl.DataFrame], tuple[Flow, ...]]:
+    """The three tables of one bucket with rows of users, each sorted by user and segment, and its flows."""
     scored, previous = task.scored, task.previous
     stamp = Stamp(scored.as_of, scored.run_id)
     users = _column(task.files.features, scored.user_dtype)
@@ -191,12 +198,13 @@ def ledger_tables(task: LedgerTask) -> dict[str, pl.DataFrame]:
         before = previous_members(previous, task.keys, users, everyone)
     now = memberships(sets, before, definitions, stamp)
     changed = changes(now, before, stamp)
-    reasons = _reasons(task, changed, now, before, definitions)
-    return {
+    explained = _explained(task, changed, now, before, definitions)
+    tables = {
         "membership_history": ended(now, before, stamp),
-        "membership_changes": changed.with_columns(reasons.alias("reason")).select(_CHANGES),
+        "membership_changes": explained.select(_CHANGES),
         "memberships": now,
     }
+    return tables, flow_counts(explained)
 
 
 def ledger_counts(scored: Scored, previous: Previous | None, records: Sequence[LedgerRecord]) -> dict[str, Any]:
@@ -219,14 +227,15 @@ def ledger_counts(scored: Scored, previous: Previous | None, records: Sequence[L
     }
 
 
-def _reasons(
+def _explained(
     task: LedgerTask, changed: pl.DataFrame, now: pl.DataFrame, before: pl.DataFrame, definitions: pl.DataFrame
-) -> pl.Series:
+) -> pl.DataFrame:
+    """The changes with `reason`, `cause`, `clause` and `several`."""
     scored, previous = task.scored, task.previous
     if previous is None:
         users = changed["user_id"].clear()
         plain = plain_reasons(changed, (None, definitions), (users, users), (None, scored.as_of))
-        return plain["reason"]
+        return plain.with_columns(_NO_CLAUSE)
     if changed.height:
         previous.check("features", "segment_definitions")
     then = Evidence(previous.as_of, tuple(previous.paths("features")), tuple(previous.paths("scores")), before)
@@ -235,13 +244,13 @@ def _reasons(
     users = changed["user_id"].unique().sort()
     known = (then.there(users), current.there(users))
     sides = (_definitions(tuple(previous.paths("segment_definitions"))), definitions)
-    plain = plain_reasons(changed, sides, known, (previous.as_of, scored.as_of))
+    plain = plain_reasons(changed, sides, known, (previous.as_of, scored.as_of)).with_columns(_NO_CLAUSE)
     missing = plain["reason"].is_null()
     if not missing.any():
-        return plain["reason"]
+        return plain
     previous.check("scores")
     told = explain(plain.filter(missing), then, current, scored.spec, frozenset(definitions["segment"]))
-    return plain["reason"].scatter(missing.arg_true(), told)
+    return plain.with_columns(plain[name].scatter(missing.arg_true(), told[name]) for name in told.columns)
 
 
 def _definitions(paths: tuple[str, ...]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What a date that was published late or again means for the dates after it: their ledgers are made anew.
 
-The manifest of each date says which state of which date its ledger was made from. Where that is no longer so, the three
+The manifest of each date says which state of which date its ledger was made from. Where that is no longer so, the
 tables of the ledger are made again from the published tables of the date itself and of the date before, with the run id
 of the date, and only they are replaced. The walk goes on from there as long as a ledger changes; a date whose ledger is
 what it would be now is not touched.
@@ -30,13 +30,14 @@ from engine.ledger.bucket import (
     ledger_counts,
     ledger_tasks,
 )
+from engine.ledger.flows import flows_table
 from engine.ledger.previous import features_of, has_ledger, ledger_of, link_of, parts_of, previous_of, user_type
 from engine.progress import Progress, track
 from engine.tables import disk
 from engine.tables.compact import Unpublished, compact
-from engine.tables.durable import durable_json
-from engine.tables.layout import TABLES, manifest_path, work_folder, work_root
-from engine.tables.manifest import Manifest, TableRecord, read_manifest, table_record
+from engine.tables.durable import durable_json, durable_parquet
+from engine.tables.layout import TABLES, manifest_path, table_folder, work_folder, work_root
+from engine.tables.manifest import Manifest, TableRecord, dtypes_of, read_manifest, table_record
 from engine.tables.publish import discard, publish_part
 from engine.why.published import published_dates
 
@@ -178,15 +179,19 @@ def ledger_records(
         executor: Where the files of changes and history are written.
     """
     first = tasks[0]
-    as_of = first.scored.as_of
+    as_of, staging = first.scored.as_of, Path(first.staging)
+    flows = flows_table(flow for each in records for flow in each.flows)
     members = table_record("memberships", as_of, records[0].schema, [file for each in records for file in each.files])
     others = [
         Unpublished(name, tuple(piece for each in records for piece in each.pieces[name]), first.mark)
-        for name in LEDGER
-        if name != "memberships"
+        for name in records[0].pieces
     ]
-    compacted = compact(others, as_of, staging=Path(first.staging), executor=executor)
-    return (*compacted, members) if members.rows else compacted
+    made = [*compact(others, as_of, staging=staging, executor=executor), members]
+    if flows.height:
+        folder = table_folder(staging, "segment_flows", as_of)
+        file = durable_parquet(flows, folder, f"part-00000-{first.mark}", root=staging)
+        made.insert(0, table_record("segment_flows", as_of, dtypes_of(flows.schema), [file]))
+    return tuple(table for table in made if table.rows)
 
 
 def _with_ledger(manifest: Manifest, made: Sequence[TableRecord], ledger: Mapping[str, JsonValue]) -> Manifest:

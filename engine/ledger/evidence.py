@@ -11,14 +11,12 @@ import polars as pl
 
 from engine.features.registry import FAMILIES
 from engine.features.spec import FeatureSpec
+from engine.ledger.causes import SCORES
 from engine.ledger.flips import flips, value_changes
-from engine.ledger.reasons import UNEXPLAINED, fallback_reasons, rule_reasons
+from engine.ledger.reasons import fallback_reasons, group_reasons, rule_reasons
 from engine.rules.read import read_rule
 from engine.rules.rule import Rule, segment_column, tenure_column
 from engine.rules.scope import Scope
-
-SCORES = ("r_score", "f_score", "m_score")
-"""What an RFM map reads."""
 
 _KEPT_RULES = 1024
 
@@ -85,7 +83,7 @@ class _Pair:
 
 def explain(
     pending: pl.DataFrame, then: Evidence, now: Evidence, spec: FeatureSpec | None, defined: frozenset[str]
-) -> pl.Series:
+) -> pl.DataFrame:
     """The reasons that rules and scores give.
 
     Args:
@@ -96,7 +94,7 @@ def explain(
         defined: All segments of the date.
 
     Returns:
-        A text per row.
+        Per row what `engine.ledger.reasons.rule_reasons` gives.
     """
     schema, old = now.schema(), then.schema()
     # Rules may name more families than the fit knew; which columns there are is told by the tables.
@@ -116,13 +114,13 @@ def explain(
         pair = rules.get(part["segment"][0])
         if pair is not None:
             before, after = (_with_segments(frame, pair.now, side) for frame, side in ((before, then), (after, now)))
-            reason = rule_reasons(part, flips(pair.then, pair.now, before, after))
+            reasons = rule_reasons(part, flips(pair.then, pair.now, before, after))
         elif part["kind"][0] == "fallback":
-            reason = fallback_reasons(part, value_changes(SCORES, before, after))
+            reasons = fallback_reasons(part, value_changes(SCORES, before, after))
         else:
-            reason = part["group_reason"].fill_null(UNEXPLAINED)
-        told.append(part.select("row", reason=reason))
-    return pl.concat(told).sort("row")["reason"]
+            reasons = group_reasons(part)
+        told.append(reasons.with_columns(part["row"]))
+    return pl.concat(told).sort("row").drop("row")
 
 
 @dataclass(frozen=True)

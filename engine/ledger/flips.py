@@ -8,11 +8,14 @@ from typing import Final
 
 import polars as pl
 
+from engine.ledger.causes import APPEARED, CLAUSE_FALSE, CLAUSE_TRUE, FELL, ROSE, VANISHED
 from engine.ledger.shown import UNKNOWN, shown
 from engine.rules.rule import Clause, Rule, Value, combine
 
 SHOWN_CLAUSES: Final = 5
 """Clauses that a reason names; the others are counted."""
+
+_TOLD: Final = {"text": pl.String(), "cause": pl.String(), "clause": pl.String(), "several": pl.Boolean()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +23,12 @@ class Flips:
     """What became of a rule, row by row.
 
     Attributes:
-        text: The clauses that flipped, as in `days_since_purchase <= 30: 29 → 31`; null where none did.
+        told: The clauses that flipped, as `joined` gives them: their text as in `days_since_purchase <= 30: 29 → 31`.
         then: Whether the rule held on the old rows; false where the old rows lack a column that it needs.
         now: Whether it holds on the new rows.
     """
 
-    text: pl.Series
+    told: pl.DataFrame
     then: pl.Series
     now: pl.Series
 
@@ -49,17 +52,16 @@ def flips(before: Rule, rule: Rule, then: pl.DataFrame, now: pl.DataFrame) -> Fl
         rows = ((held != holds) if known else pl.repeat(True, now.height, eager=True)).arg_true()
         if rows.len():
             text = _changed(old.text, tuple(zip(old.values, new.values, strict=True)), then[rows], now[rows])
-            pieces.append(
-                pl.DataFrame({"row": rows, "clause": pl.repeat(position, rows.len(), eager=True), "text": text})
-            )
+            cause = _codes((holds[rows], CLAUSE_TRUE), (~holds[rows], CLAUSE_FALSE))
+            pieces.append(_piece(position, rows, text, cause, old.text))
     return Flips(joined(pieces, now.height), _combined(before, truths[0]), _combined(rule, truths[1]))
 
 
-def value_changes(names: Sequence[str], then: pl.DataFrame, now: pl.DataFrame) -> pl.Series:
-    """Columns whose value changed, as in `r_score: 5 → 4`, row by row; null where none did.
+def value_changes(names: Sequence[str], then: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Numbers that changed, row by row, as `joined` gives them: their text as in `r_score: 5 → 4`.
 
     Args:
-        names: The columns, in the order in which they are named; those that the new rows lack are left out.
+        names: Their columns, in the order in which they are named; those that the new rows lack are left out.
         then: Rows of the old date.
         now: Rows of the new date, of the same users in the same order.
     """
@@ -68,31 +70,55 @@ def value_changes(names: Sequence[str], then: pl.DataFrame, now: pl.DataFrame) -
         old = shown(then[name]) if name in then.columns else pl.repeat(UNKNOWN, now.height, dtype=pl.String, eager=True)
         new = shown(now[name])
         rows = (old != new).arg_true()
-        text = pl.select(
-            pl.concat_str(pl.lit(f"{name}: "), old.gather(rows), pl.lit(" → "), new.gather(rows))
-        ).to_series()
-        pieces.append(pl.DataFrame({"row": rows, "clause": pl.repeat(position, rows.len(), eager=True), "text": text}))
-    return joined([piece for piece in pieces if piece.height], now.height)
+        if rows.len():
+            text = pl.select(
+                pl.concat_str(pl.lit(f"{name}: "), old.gather(rows), pl.lit(" → "), new.gather(rows))
+            ).to_series()
+            after = now[name].gather(rows)
+            before = (
+                then[name].gather(rows) if name in then.columns else after.clear().extend_constant(None, rows.len())
+            )
+            cause = _codes(
+                (after.is_null(), f"{name}_{VANISHED}"),
+                (before.is_null(), f"{name}_{APPEARED}"),
+                (after < before, f"{name}_{FELL}"),
+                (after > before, f"{name}_{ROSE}"),
+            )
+            pieces.append(_piece(position, rows, text, cause, None))
+    return joined(pieces, now.height)
 
 
-def joined(pieces: Sequence[pl.DataFrame], height: int) -> pl.Series:
-    """One text per row of what `pieces` say about it (`row`, `clause`, `text`), in the order of the clauses."""
-    rows = pl.DataFrame({"row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
+def joined(pieces: Sequence[pl.DataFrame], height: int) -> pl.DataFrame:
+    """What `pieces` say about each row (`row`, `position`, `text`, `cause`, `clause`), in the order of `position`.
+
+    Returns:
+        One row for each of `height`, all null where nothing is said: `text` (the first ones, and how many more),
+        `cause` (the kind of the first; see `engine.ledger.causes`), `clause` (its clause as configured; null without
+        one) and `several` (whether there are more).
+    """
     if not pieces:
-        return pl.repeat(None, height, dtype=pl.String, eager=True)
+        return pl.DataFrame(schema=_TOLD).clear(height)
     more = pl.col("number") - SHOWN_CLAUSES
     found = (
-        pl.concat([piece.cast({"row": pl.UInt32, "clause": pl.Int32}) for piece in pieces])
-        .sort("row", "clause")
+        pl.concat(pieces)
+        .sort("row", "position")
         .group_by("row", maintain_order=True)
-        .agg(pl.col("text").head(SHOWN_CLAUSES), number=pl.len().cast(pl.Int32))
+        .agg(
+            pl.col("text").head(SHOWN_CLAUSES),
+            pl.col("cause", "clause").first(),
+            number=pl.len().cast(pl.Int32),
+        )
         .select(
             "row",
             text=pl.col("text").list.join("; ")
             + pl.when(more > 0).then(pl.format("; … and {} more", more)).otherwise(pl.lit("")),
+            cause="cause",
+            clause="clause",
+            several=pl.col("number") > 1,
         )
     )
-    return rows.join(found, on="row", how="left", maintain_order="left")["text"]
+    rows = pl.DataFrame({"row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
+    return rows.join(found, on="row", how="left", maintain_order="left").select(tuple(_TOLD))
 
 
 def readable(expr: pl.Expr, rows: pl.DataFrame) -> bool:
@@ -110,6 +136,22 @@ def _combined(rule: Rule, truths: Sequence[pl.Series]) -> pl.Series:
     names = [f"{position}" for position in range(len(truths))]
     frame = pl.DataFrame([series.alias(name) for series, name in zip(truths, names, strict=True)])
     return frame.select(__rule=combine(rule.logic, [pl.col(name) for name in names]))["__rule"]
+
+
+def _piece(position: int, rows: pl.Series, text: pl.Series, cause: pl.Series, clause: str | None) -> pl.DataFrame:
+    return pl.DataFrame({"row": rows, "text": text, "cause": cause}).select(
+        pl.col("row").cast(pl.UInt32),
+        pl.lit(position, pl.Int32).alias("position"),
+        "text",
+        "cause",
+        pl.lit(clause, pl.String).alias("clause"),
+    )
+
+
+def _codes(*cases: tuple[pl.Series, str]) -> pl.Series:
+    """Of each row the code of the first case that is true."""
+    whens = [pl.when(case).then(pl.lit(code)) for case, code in cases]
+    return pl.select(pl.coalesce(whens)).to_series()
 
 
 def _changed(text: str, values: Sequence[tuple[Value, Value]], then: pl.DataFrame, now: pl.DataFrame) -> pl.Series:

@@ -27,9 +27,11 @@ from engine.propensity.predict import load_scorer
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import KeyRange
 from engine.segments.evaluate import evaluate
+from engine.segments.rfm_grid import RfmGrid, rfm_counts
 from engine.segments.rfm_maps import segment_of
 from engine.segments.rfm_scores import rfm_columns
 from engine.segments.rfm_scores import score as rfm_score
+from engine.segments.score_bins import ScoreBins, score_bins
 from engine.segments.static_lists import bucket_lists
 from engine.segments.stats import SegmentStats, segment_stats
 from engine.stable_math import log1p
@@ -112,6 +114,8 @@ class ScoreRecord:
         infinite: Contact attributes that a model or the clusters read and that are infinite, with the number of users;
             the bucket was not scored then.
         far: Users who are farther from every cluster than 99 % were at the fit; 0 without clusters.
+        rfm: Users by RFM scores; None without those.
+        score_bins: Users by engagement and propensities.
     """
 
     users: int
@@ -129,6 +133,8 @@ class ScoreRecord:
     listed: dict[str, int] = field(default_factory=dict)
     infinite: dict[str, int] = field(default_factory=dict)
     far: int = 0
+    rfm: RfmGrid | None = None
+    score_bins: tuple[ScoreBins, ...] = ()
 
 
 def score_bucket(task: ScoreTask) -> ScoreRecord:
@@ -201,6 +207,8 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         ),
         listed=evaluated.listed,
         far=0 if bundle.clustering is None else int((scored["cluster_distance"] > bundle.clustering.far).sum()),
+        rfm=None if bundle.rfm_edges is None else rfm_counts(assigned, bundle.rfm_edges.bins),
+        score_bins=score_bins(assigned, [f"propensity_{model.spec.target.name}" for model in bundle.models]),
     )
 
 

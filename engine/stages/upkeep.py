@@ -20,7 +20,7 @@ from engine.rollups.index import Index
 from engine.rollups.maintain import Dropped, Name, Selection, check_selection, drop, to_drop, without
 from engine.rollups.rolling import Found
 from engine.rollups.units import SourceFile, Unit, units_of
-from engine.rollups.update import Updated, find_units, open_index, store_folder, update
+from engine.rollups.update import Updated, find_units, open_index, store_folder, sweep, update
 from engine.stages.features import provisional_wants
 from engine.stages.input import as_found, open_unit, read_links, unit_name
 from engine.stages.opening import Opened, open_run
@@ -117,11 +117,14 @@ def rebuild(config: Config, selection: Selection, *, executor: Executor, progres
     store = store_folder(out)
     _check(config, selection, open_index(store)[0])
     run_id = run_identity("rollup", None, opened.fingerprints)
-    with workspace(out, run_id) as work, journalled(executor, work) as journal:
-        before, problem = open_index(store)
-        updated = bring_up_to_date(
-            opened, work=work, executor=journal, progress=progress, without=lambda index: without(index, selection)
-        )
+    with workspace(out, run_id) as work:
+        with journalled(executor, work) as journal:
+            before, problem = open_index(store)
+            updated = bring_up_to_date(
+                opened, work=work, executor=journal, progress=progress, without=lambda index: without(index, selection)
+            )
+        # Until here, files that the index does not name stayed for a rebuild that goes on.
+        sweep(store)
     names = tuple(name for found in given.units if selection.has(name := unit_name(config, found)))
     there = updated.index.by_name()
     sizes = disk.list_files(store)

@@ -4,6 +4,7 @@
     <out>/{features,scores,points,memberships,…}/as_of=YYYY-MM-DD/part-*.parquet
     <out>/<table>/as_of=YYYY-MM-DD/_SUCCESS
     <out>/_manifests/as_of=YYYY-MM-DD.json
+    <out>/_reports/as_of=YYYY-MM-DD.html      pages for people, made of what is published; nothing reads them back
     <out>/_bundles/
     <out>/_runs/<UTC start>-<6 hex digits>.json      one record per attempt of a run (`engine.history`)
     <out>/_work/<run>/<table>/as_of=YYYY-MM-DD/…      staging: the same file system, never inside a table
@@ -31,6 +32,9 @@ TABLES = (
     "segment_definitions",
     "segment_kpis",
     "segment_composition",
+    "rfm_grid",
+    "score_distribution",
+    "segment_flows",
     "membership_history",
     "membership_changes",
     "memberships",
@@ -97,6 +101,11 @@ def manifests_folder(out: Path) -> Path:
 def manifest_path(out: Path, as_of: date) -> Path:
     """The manifest of what is published for one date."""
     return manifests_folder(out) / f"{as_of_folder(as_of)}.json"
+
+
+def reports_folder(out: Path) -> Path:
+    """Folder of the pages that people read."""
+    return out / "_reports"
 
 
 def bundles_folder(out: Path) -> Path:

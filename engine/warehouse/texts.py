@@ -178,6 +178,49 @@ TABLES: Final = {
         },
         nullable_key=("bin",),
     ),
+    "rfm_grid": TableText(
+        "Users by their scores of recency and frequency: one row per pair, and one of the users without a purchase.",
+        ("r_score", "f_score"),
+        {
+            "r_score": Text("RFM: how recent the last purchase is; the highest score is the most recent.", "points"),
+            "f_score": Text("RFM: how frequent purchases are; the highest score is the most frequent.", "points"),
+            "users": Text("Users with both scores; without a purchase where the scores are null.", "count"),
+            "user_share": Text("Share of all users.", "ratio"),
+            "total_value": Text("Sum spent in the whole history.", "money"),
+            "mean_value": Text("total_value ÷ users; null where there is nobody, and without a purchase.", "money"),
+            "mean_recency_days": Text("Mean days from the last purchase to as_of; null as mean_value.", "days"),
+        },
+        nullable_key=("r_score", "f_score"),
+    ),
+    "score_distribution": TableText(
+        "Users by the engagement score and by each propensity: one row per score and range.",
+        ("score", "low"),
+        {
+            "score": Text("Column of the table scores."),
+            "low": Text("Lower end of the range, which is in it; null for users without the score."),
+            "high": Text("Upper end of the range, which is in the highest range of a score alone."),
+            "users": Text("Users with a score in the range.", "count"),
+            "share": Text("Share of all users.", "ratio"),
+        },
+        nullable_key=("low",),
+    ),
+    "segment_flows": TableText(
+        "How many users moved from segment to segment since the date before, and why: one row per move and cause.",
+        ("group", "from_segment", "to_segment", "cause_kind", "cause"),
+        {
+            "group": _GROUP,
+            "from_segment": Text("What the users were in before; null for none of the group, and for a tag entered."),
+            "to_segment": Text("What the users are in now; null for none of the group, and for a tag left."),
+            "cause_kind": Text(
+                "Kind of the cause: clause_true or clause_false when a clause of a rule came to hold or no longer "
+                "holds, r_score_fell and the like, or one of new_user, user_gone, rule_changed and others."
+            ),
+            "cause": Text("The clause as configured, else the kind in words; of several that turned the first."),
+            "users": Text("Users who moved for the cause.", "count"),
+            "users_with_more": Text("Those of them for whom further clauses or scores turned.", "count"),
+        },
+        nullable_key=("group", "from_segment", "to_segment"),
+    ),
     "membership_history": TableText(
         "One row per interval of membership [valid_from, valid_to) that ended with the run.",
         ("user_id", "segment"),

@@ -31,7 +31,7 @@ def reason(rule: str, then: Evidence, now: Evidence, spec: FeatureSpec | None = 
         {"user_id": [1], "segment": ["x"], "change": [change], "kind": ["rule"], "rule": [rule]}
         | {name: pl.Series([None], dtype=pl.String) for name in ("other", "other_kind", "group_reason")}
     )
-    return str(explain(pending, then, now, spec, frozenset({"x", "vip", "other"}))[0])
+    return str(explain(pending, then, now, spec, frozenset({"x", "vip", "other"}))["reason"][0])
 
 
 @pytest.mark.parametrize(

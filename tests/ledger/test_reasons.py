@@ -216,7 +216,7 @@ def test_more_flips_than_five_are_counted_and_two_values_are_told_apart() -> Non
     both = number("n > m", pl.col("n") > pl.col("m"), "n", "m")
     then, now = pl.DataFrame({"n": [0, 9, 2], "m": [5, 5, 1]}), pl.DataFrame({"n": [9, 9, 2], "m": [4, 3, 2]})
     found = flips(rule(both, *tests), rule(both, *tests), then, now)
-    assert found.text.to_list() == [
+    assert found.told["text"].to_list() == [
         "n > m: n 0 → 9, m 5 → 4; n > 1: 0 → 9; n > 2: 0 → 9; n > 3: 0 → 9; n > 4: 0 → 9; … and 3 more",
         None,
         "n > m: m 1 → 2",
@@ -230,9 +230,9 @@ def test_a_column_that_the_old_date_lacks_is_unknown() -> None:
     test = number("event_count('page_view', 7) >= 1", pl.col(measure) >= 1, measure)
     then, now = pl.DataFrame({"n": [1, 1]}), pl.DataFrame({"n": [1, 1], measure: [0, 3]})
     found = flips(rule(test), rule(test), then, now)
-    assert found.text.to_list() == [f"{test.text}: unknown → 0", f"{test.text}: unknown → 3"]
+    assert found.told["text"].to_list() == [f"{test.text}: unknown → 0", f"{test.text}: unknown → 3"]
     assert found.then.to_list() == [False, False]
-    assert value_changes(("n", measure, "gone"), then, now).to_list() == [
+    assert value_changes(("n", measure, "gone"), then, now)["text"].to_list() == [
         f"{measure}: unknown → 0",
         f"{measure}: unknown → 3",
     ]
