@@ -266,6 +266,7 @@ def test_a_bundle_is_named_by_what_is_in_it(sample: Sample, tmp_path: Path, monk
     assert read_manifest(manifest).bundle == read_manifest(manifest).fingerprints["bundle"] == other.name
 
 
+@pytest.mark.slow
 def test_a_back_fill_leaves_the_bundle_of_other_days_alone(sample: Sample, tmp_path: Path) -> None:
     config = sample.elsewhere(tmp_path)
     earlier = run(config, AS_OF - timedelta(days=10), executor=LOCAL).bundle

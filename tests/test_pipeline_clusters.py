@@ -55,7 +55,7 @@ KINDS: dict[str, dict[str, object]] = {
 )
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param(kind, id=name, marks=[] if name == "kmeans" else [pytest.mark.slow]) for name, kind in KINDS.items()],
+    [pytest.param(kind, id=name, marks=pytest.mark.slow) for name, kind in KINDS.items()],
 )
 def test_clusters_have_the_same_bytes_on_any_executor(
     settings: dict[str, object], sample: Path, executor: Executor, tmp_path: Path
@@ -114,6 +114,7 @@ def test_rules_and_tables_know_the_clusters(sample: Path, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_fits_follow_each_other_in_one_table(sample: Path, tmp_path: Path) -> None:
     config = configured(sample, tmp_path / "out", model__gate="warn")
     days = [AS_OF - timedelta(days=days) for days in (14, 7, 0)]
@@ -132,6 +133,7 @@ def test_fits_follow_each_other_in_one_table(sample: Path, tmp_path: Path) -> No
     assert all(told[day] for day in days)
 
 
+@pytest.mark.slow
 def test_clusters_that_move_too_many_are_held_until_a_person_takes_them(sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     fit_run(configured(sample, out), EARLIER, executor=LOCAL)

@@ -110,6 +110,7 @@ def test_a_run_without_a_store_is_no_daily_run(tmp_path: Path) -> None:
         tamis_turn(stand_in(tmp_path, store="", write="(to / 'done').touch()"), log, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_other_features_are_no_result(folder: Path, tmp_path: Path) -> None:
     wrong = f"""{WRITES}
 import polars as pl

@@ -348,6 +348,7 @@ def test_a_damaged_identity_table_is_named(torn: tuple[Path, Path], capfd: pytes
     assert str(torn[1]) in refused.value.message
 
 
+@pytest.mark.slow
 def test_bombs_as_contacts_identity_and_lists(tmp_path: Path) -> None:
     for name, (content, problem) in bombs().items():
         if not problem:

@@ -87,7 +87,7 @@ def published_tree(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in tree(out).items() if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow)])
 def test_a_back_fill_that_is_killed_goes_on_where_it_was(tmp_path: Path, kills: int) -> None:
     seed = random.randrange(2**32)
     config = write_log(tmp_path)

@@ -35,7 +35,7 @@ def seconds_of_a_publish(folder: Path) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("kills", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_reader_sees_one_complete_run_whenever_the_publisher_is_killed(
     kills: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,7 @@ def ledger(config: Config) -> dict[date, dict[str, dict[str, bytes]]]:
     return {as_of: {name: tree(table_folder(out, name, as_of)) for name in LEDGER} for as_of in DATES}
 
 
+@pytest.mark.slow
 def test_dates_that_come_late_give_the_same_ledger(made: tuple[Path, Path]) -> None:
     file, fitted = made
     late = configuration(file, out=str(fitted))

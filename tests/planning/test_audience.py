@@ -40,6 +40,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.relative_to(folder).as_posix(): (stat.st_size, stat.st_mtime_ns) for path, stat in found}
 
 
+@pytest.mark.slow
 def test_whom_a_run_moves_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configuration(write_sample(tmp_path, users=60))
     executor = LocalExecutor(threads=1)

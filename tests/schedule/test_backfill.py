@@ -88,6 +88,7 @@ def tables(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(out).items() if not name.startswith("_manifests/")}
 
 
+@pytest.mark.slow
 def test_it_gives_the_bytes_of_single_runs_in_the_order_of_the_dates(log: Path, single: Path, tmp_path: Path) -> None:
     config = config_in(log, out=str(tmp_path / "out"))
     outcomes = fill(config)
