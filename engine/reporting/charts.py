@@ -11,7 +11,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.reporting.drawing import LABELS, LETTER, LINE, Drawing, Width
+from engine.reporting.drawing import LABELS, LETTER, LINE, LINES, Drawing, Width, lines_of
 from engine.reporting.model import Figure
 from engine.reporting.numbers import THIN, missing_extra, short_day
 
@@ -30,6 +30,9 @@ HEAT: Final = 7
 
 _HEIGHTS: Final[Mapping[Width, int]] = {"wide": 260, "narrow": 220}
 _FONT: Final = "system-ui, sans-serif"
+_NAMED: Final = frozenset({"grouped_bars", "stacked_bars"})
+"""Kinds with a legend above the numbers alone, not above the names."""
+
 _MANY: Final = 40
 """Dates beyond which the points of a line run into each other."""
 _TITLE: Final = {"field": "_title", "type": "nominal"}
@@ -112,16 +115,28 @@ def _legend(drawing: Drawing) -> Spec:
     if drawing.figure.colour is None or drawing.figure.kind == "heat":
         return {}
     longest = max(map(len, drawing.order(drawing.figure.colour)))
-    columns = max(1, int(drawing.plot_width / (longest * LETTER + 40)))
+    inner = drawing.plot_width - (drawing.room(drawing.figure.y) if drawing.figure.kind in _NAMED else 60)
+    columns = max(1, int(inner / (longest * LETTER + 40)))
     return {"orient": "top", "columns": columns, "columnPadding": 12 + round(longest * (LETTER - 5.5))}
 
 
 def _names(drawing: Drawing, column: str) -> Spec:
     """The vertical axis of names, in the order of the table, with room for the longest."""
-    wrapped = json.dumps(drawing.wrapped(column))
     axis: Spec = {"ticks": False, "domain": False, "labelPadding": 6, "minExtent": drawing.room(column), "grid": False}
-    axis |= {"labelExpr": f"({wrapped})[datum.label]", "labelLimit": 0, "labelLineHeight": LINE}
+    # Lines are counted from the middle of the first.
+    axis |= _in_lines(drawing.wrapped(column), "labelOffset", 0, -LINE / 2)
     return {"field": f"_{column}", "type": "nominal", "sort": drawing.order(column), "title": None, "axis": axis}
+
+
+def _in_lines(lines: Mapping[str, list[str]], moved: str, start: float, each: float) -> Spec:
+    """Names in lines: a property of the axis moves those of more than one, by so much for each more."""
+    named = json.dumps(lines)
+    conditions = [
+        {"test": f"length(({named})[datum.value]) === {count}", "value": start + (count - 1) * each}
+        for count in range(2, LINES + 1)
+    ]
+    text = {"labelExpr": f"({named})[datum.label]", "labelLimit": 0, "labelLineHeight": LINE}
+    return {**text, moved: {"condition": conditions, "value": start}}
 
 
 def _number(drawing: Drawing, column: str, **more: Any) -> Spec:
@@ -135,7 +150,9 @@ def _number(drawing: Drawing, column: str, **more: Any) -> Spec:
         form = f"replace(replace(replace({form}, /\\./g, 'd'), /,/g, '{THIN}'), /d/g, ',')"
     suffix = {"share": f"{THIN}%" if french else "%", "factor": f"{THIN}×"}.get(str(unit), "")
     axis: Spec = {"labelExpr": f"{form} + '{suffix}'", "ticks": False, "domain": False, "titlePadding": 14}
-    axis |= {"tickCount": 5 if drawing.width == "wide" else 3, "labelFlush": False}
+    axis |= {"tickCount": 5 if drawing.width == "wide" else 3, "labelFlush": drawing.figure.kind == "calibration"}
+    if unit == "count":
+        axis["tickMinStep"] = 1
     return {"field": column, "type": "quantitative", "title": drawing.label(column), "axis": axis, **more}
 
 
@@ -286,16 +303,28 @@ def _heat(drawing: Drawing) -> Spec:
         return None if value is None else min(HEAT - 1, int((value - least) / ((most - least) or 1) * HEAT))
 
     columns, names = drawing.order(figure.x), drawing.order(figure.y)
-    slanted = len(columns) * max(map(len, columns)) * LETTER > drawing.plot_width * 0.7
-    axis = {"ticks": False, "domain": False, "grid": False}
-    across = axis | {"labelAngle": -40 if slanted else 0, "orient": "top"}
+    size = 12 if drawing.width == "wide" or len(columns) <= 5 else 10
+    beside = drawing.room(figure.y) + 32
+    numbers_room = (
+        max(len(drawing.shown(number, value)) for value in figure.table[number].to_list()) * LETTER * size / 12
+    )
+    width = max(drawing.plot_width, round(beside + len(columns) * (numbers_room + 6)))
+    letters = int((width - beside) / len(columns) / LETTER)
+    lines = {name: lines_of(name, max(letters, 1)) for name in columns}
+    slanted = any(len(line) > letters or line.endswith("…") for found in lines.values() for line in found)
+    if slanted:
+        width = round(
+            width + min(max(map(len, columns)) * LETTER, LABELS[drawing.width]) * 0.77 * (drawing.width == "narrow")
+        )
+    # Slanted names end higher and further to the right in a wider font than that of the drawing.
+    wider = max(map(len, columns)) * (LETTER - 5) if slanted else 0
+    across = {"ticks": False, "domain": False, "grid": False, "orient": "top", "titlePadding": 4 + round(wider * 0.64)}
+    across |= {"labelAngle": -40} if slanted else {"labelAngle": 0, **_in_lines(lines, "labelPadding", 4, LINE)}
     shades = {"domain": list(range(HEAT)), "range": [f"var(--heat-{place})" for place in range(HEAT)]}
     # Numbers on the dark end of the scale are written in the colour of the page.
     ink = {"condition": {"test": f"datum._step >= {HEAT - 3}", "value": "var(--heat-ink)"}, "value": "var(--ink)"}
-    size = 12 if drawing.width == "wide" or len(columns) <= 5 else 9
-    # Slanted names end higher and further to the right in a wider font than that of the drawing.
-    wider = max(map(len, columns)) * (LETTER - 5) if slanted else 0
     return {
+        "width": width,
         "padding": {"left": 4, "bottom": 4, "top": 4 + round(wider * 0.64), "right": 4 + round(wider * 0.77)},
         "height": len(names) * max(34 if drawing.width == "wide" else 28, drawing.row_height(figure.y)),
         "data": {"values": [{**row, "_step": step(row[number])} for row in drawing.rows()]},

@@ -29,7 +29,7 @@ _ROW: Final = 26
 LINE: Final = 14
 """Pixels of a line of a name."""
 
-_LINES: Final = 3
+LINES: Final = 3
 """Lines of a name at most."""
 
 LETTER: Final = 7.4
@@ -80,7 +80,7 @@ class Drawing:
     def wrapped(self, column: str) -> dict[str, list[str]]:
         """The names of a vertical axis in lines that have room; what is left of a very long name is not shown."""
         letters = int(LABELS[self.width] / LETTER)
-        return {name: _lines_of(name, letters) for name in self.order(column)}
+        return {name: lines_of(name, letters) for name in self.order(column)}
 
     def row_height(self, column: str) -> int:
         """Pixels that the highest name of a vertical axis needs."""
@@ -104,9 +104,10 @@ def cell(field: Field, value: Any, voice: Voice) -> str:
     return voice.name(Name(str(value), field.vocabulary))
 
 
-def _lines_of(name: str, letters: int) -> list[str]:
+def lines_of(name: str, letters: int) -> list[str]:
+    """A name in lines of so many letters, `LINES` at most."""
     if len(name) <= letters:
         return [name]
     # Names of columns have no blanks: they are broken behind a `_`.
-    parts = wrap(name.replace("_", "_\0 "), letters, max_lines=_LINES, placeholder=" …")
+    parts = wrap(name.replace("_", "_\0 "), letters, max_lines=LINES, placeholder=" …")
     return [part.replace("\0 ", "").rstrip("\0") for part in parts] or [""]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from html import escape
 from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 OWN_NAMES: Final = {"en": "English", "fr": "Français"}
 """What a language calls itself."""
+
+_WIDTH: Final = re.compile(r'<svg [^>]*?width="(\d+)"')
+_CODE: Final = re.compile("`([^`]+)`")
+_PHONE: Final = 340
+"""Pixels beyond which a drawing is wider than a phone, and is scrolled."""
 
 _WORDS: Final = ("light", "dark", "definition", "table", "contents", "skip", "all_dates")
 
@@ -67,22 +74,24 @@ def section_view(section: Section, voice: Voice) -> dict[str, Any]:
     return {
         "key": section.key,
         "title": voice.put(section.title),
-        "sentences": [voice.put(sentence) for sentence in section.sentences],
-        "alarms": [voice.put(alarm) for alarm in section.alarms],
-        "missing": None if section.missing is None else voice.put(section.missing),
+        "sentences": [_with_code(voice.sentence(sentence)) for sentence in section.sentences],
+        "alarms": [_with_code(voice.sentence(alarm)) for alarm in section.alarms],
+        "missing": None if section.missing is None else _with_code(voice.sentence(section.missing)),
         "figures": [figure_view(figure, voice) for figure in section.figures],
     }
 
 
 def figure_view(figure: Figure, voice: Voice) -> dict[str, Any]:
     """A figure as its template shows it: drawings, and the table behind them in words."""
+    narrow = draw(figure, voice, "narrow")
     return {
         "key": figure.key,
-        "title": voice.put(figure.title),
+        "title": voice.sentence(figure.title),
         "definition": voice.put(figure.definition),
         "whole": figure.kind in WHOLE,
         "wide": _safe(draw(figure, voice, "wide")),
-        "narrow": _safe(draw(figure, voice, "narrow")),
+        "narrow": _safe(narrow),
+        "scrolls": (found := _WIDTH.search(narrow)) is not None and int(found[1]) > _PHONE,
         "heads": [
             {
                 "text": voice.put(field.label),
@@ -119,6 +128,11 @@ def view_of(report: Report, language: Language) -> dict[str, Any]:
 
 def _text(name: str) -> str:
     return (files("engine.reporting") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _with_code(text: str) -> Any:
+    """A sentence whose parts in backticks are set as code."""
+    return _safe(_CODE.sub(r"<code>\1</code>", escape(text)))
 
 
 def _safe(markup: str) -> Any:

@@ -84,7 +84,7 @@ def lines(report: Report, facts: Facts, voice: Voice, audiences: Collection[Audi
     if table:
         yield ""
         yield from _table(table, facts, voice)
-    alarms = [voice.put(alarm) for section in report.sections for alarm in section.alarms]
+    alarms = [voice.sentence(alarm) for section in report.sections for alarm in section.alarms]
     if alarms:
         yield ""
         yield from (f"▲ {alarm}" for alarm in alarms)
@@ -94,7 +94,7 @@ def lines(report: Report, facts: Facts, voice: Voice, audiences: Collection[Audi
 
 
 def _section(section: Section, voice: Voice) -> Iterator[str]:
-    told = [f"  • {voice.put(sentence)}" for sentence in section.sentences]
+    told = [f"  • {voice.sentence(sentence)}" for sentence in section.sentences]
     if section.missing is not None:
         told.append(f"  {voice.put(section.missing)}")
     if told:

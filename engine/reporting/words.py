@@ -25,6 +25,7 @@ from engine.segments.labels import labels_of
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "fr")
 
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "RLE", "RLO", "RLI"})
+_MARKS = re.compile(r" (?=[:;?!»])|(?<=«) ")
 _FORM = r"((?:[^|{}]|\{\w+\})*)"
 _PLACE = re.compile(rf"\{{(\w+)(?:\|{_FORM}\|{_FORM})?\}}")
 
@@ -58,6 +59,12 @@ class Voice:
             return _PLACE.sub(place, found[2] if self._is_singular(argument) else found[3])
 
         return _PLACE.sub(place, texts(self.language)[message.key])
+
+    def sentence(self, message: Message) -> str:
+        """The words of a message that stands alone: with a capital, but for names of columns and the like."""
+        text = self.put(message)
+        first = text.split(maxsplit=1)[0] if text.strip() else ""
+        return text[:1].upper() + text[1:] if first.rstrip(":,").isalpha() else text
 
     def show(self, argument: Argument) -> str:
         """An argument as it stands in a sentence or a cell."""
@@ -109,7 +116,9 @@ def _isolated(name: str) -> str:
 def texts(language: Language) -> dict[str, str]:
     """All texts of a language by key: `section.name`."""
     document = tomllib.loads((files("engine.reporting") / "texts" / f"{language}.toml").read_text(encoding="utf-8"))
-    return {f"{section}.{name}": text for section, entries in document.items() for name, text in entries.items()}
+    found = {f"{section}.{name}": text for section, entries in document.items() for name, text in entries.items()}
+    # French has a blank before these marks, at which no line ends.
+    return {key: _MARKS.sub("\u00a0", text) for key, text in found.items()} if language == "fr" else found
 
 
 def placeholders(text: str) -> set[str]:

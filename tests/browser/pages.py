@@ -41,6 +41,8 @@ const overlap = (one, other) => Math.min(...[...axes(one), ...axes(other)].map(a
   return Math.min(to, until) - Math.max(from, since);
 }));
 const words = element => element.textContent.trim().slice(0, 50);
+const symbols = inside => [...inside.querySelectorAll('[role="graphics-symbol"]')]
+  .filter(mark => !mark.matches('.role-axis, .role-legend'));
 const texts = svg => [...svg.querySelectorAll('text')].filter(text => text.textContent.trim() && shown(text));
 const drawings = () => [...document.querySelectorAll('.chart svg')].filter(shown);
 """
@@ -77,7 +79,7 @@ _OVERLAPPING = """() => drawings().flatMap(svg => {
 _EMPTY = """() => [...document.querySelectorAll('figure')].filter(figure => shown(figure)).filter(figure => {
   const chart = figure.querySelector('.chart');
   if (!chart) return !figure.querySelector('table tbody tr');
-  const marks = [...chart.querySelectorAll('[role="graphics-symbol"]')].filter(shown).filter(mark => {
+  const marks = symbols(chart).filter(shown).filter(mark => {
     const box = mark.getBoundingClientRect();
     return box.width + box.height > 0;
   });
@@ -85,8 +87,7 @@ _EMPTY = """() => [...document.querySelectorAll('figure')].filter(figure => show
 }).map(figure => figure.id)"""
 
 _UNTOLD = """() => drawings().flatMap(svg =>
-  [...svg.querySelectorAll('[role="graphics-symbol"]')]
-    .filter(mark => !(mark.querySelector('title')?.textContent.trim()))
+  symbols(svg).filter(mark => !(mark.querySelector('title')?.textContent.trim()))
     .map(mark => `${svg.closest('figure').id}: ${mark.outerHTML.slice(0, 80)}`))"""
 
 _FAINT = """least => {
@@ -97,7 +98,7 @@ _FAINT = """least => {
   };
   const page = getComputedStyle(document.body).backgroundColor;
   return drawings().flatMap(svg => {
-    const cells = [...svg.querySelectorAll('[role="graphics-symbol"]')]
+    const cells = symbols(svg)
       .map(mark => [mark.getBoundingClientRect(), getComputedStyle(mark).fill]);
     return texts(svg).filter(text => {
       const box = text.getBoundingClientRect(), x = box.left + box.width / 2, y = box.top + box.height / 2;

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from engine.reporting.facts import DateFacts, Facts, read_facts
+from engine.reporting.page import page as html_of
 from tests.browser.conftest import Written
 from tests.browser.pages import LANGUAGES, THEMES, Opened, fragments
-from tests.reporting.figures import LONG, MARKUP, RIGHT_TO_LEFT
+from tests.reporting.figures import KINDS, LONG, MARKUP, NAMES, RIGHT_TO_LEFT, figure, report
 from tests.reporting.samples import DATES, made, side
 
 pytestmark = pytest.mark.browser
@@ -133,6 +134,18 @@ def test_the_page_leads_nowhere_that_is_not_there(visit: Visit, written: Written
     assert [place for place in view.ask(lost) if not view.ask("id => !!document.getElementById(id)", place)] == []
     ids = view.ask("() => [...document.querySelectorAll('[id]')].map(element => element.id)")
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_kind_of_figure_fits_whatever_its_names(visit: Visit, tmp_path: Path, width: int) -> None:
+    names = (*NAMES, *(f"segment of place {place:02}" for place in range(8)))
+    file = tmp_path / "report.html"
+    file.write_text(html_of(report(*(figure(kind, names) for kind in KINDS))), encoding="utf-8")
+    view = visit(file, width=width)
+    assert view.empty() == []
+    assert view.untold() == []
+    assert view.too_wide() == []
+    assert view.cut() == []
 
 
 def _bare(facts: Facts) -> Facts:

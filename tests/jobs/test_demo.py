@@ -76,7 +76,8 @@ def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], 
     before, again = second
     assert again.exit_code == 0, again.stderr
     told = f"data and configuration are in {out}/; edit {out}/demo.toml and run the demo again\n"
-    assert again.stderr == told
+    jump = "warning: guard jump: 'coupon lovers': 174 users, 0 in the run of 2017-12-01\n"
+    assert again.stderr == told + jump
     assert files(out) == before
     counts = json.loads(again.stdout)["counts"]
     # 155,848 baskets: 86 of them (534 lines) at or after as_of, one of the 478 of 0.00 among these.
@@ -85,6 +86,22 @@ def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], 
     assert counts["users"] == HOUSEHOLDS
     rows = dict(counts["rows"])
     assert rows.pop("read") == sum(rows.values())
+
+
+def test_the_report_compares_a_month_and_tells_whether_the_model_is_right(first: Result, out: Path) -> None:
+    page = (out / "tables" / "_reports" / "as_of=2018-01-01.html").read_text(encoding="utf-8")
+    assert first.stdout.rstrip().endswith("tables/_reports/as_of=2018-01-01.html")
+    assert "Compared with 1 December 2017." in page
+    assert "2,463 people scored on 1 December 2017" in page
+    index = (out / "tables" / "_reports" / "index.html").read_text(encoding="utf-8")
+    assert 'href="as_of%3D2017-12-01.html"' in index
+
+
+def test_without_a_month_before(tmp_path: Path) -> None:
+    result = tamis("demo", "--out", str(tmp_path / "out"), "--as-of", "2017-01-15")
+    # Two weeks are too little to learn from, too; that is said of the day that was asked for.
+    assert "error[model-too-few-rows]" in result.stderr
+    assert "warning: there is no month before to compare with" in result.stderr
 
 
 def test_the_example_is_the_configuration_of_the_demo(first: Result, out: Path) -> None:

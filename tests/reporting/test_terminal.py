@@ -38,8 +38,8 @@ def test_sentences_are_those_of_the_page(facts: Facts) -> None:
         said = told(facts, language)
         for section in report.sections:
             here = section.audience == "manager"
-            assert all((f"  • {voice.put(sentence)}" in said) == here for sentence in section.sentences)
-            assert all(f"▲ {voice.put(alarm)}" in said for alarm in section.alarms)
+            assert all((f"  • {voice.sentence(sentence)}" in said) == here for sentence in section.sentences)
+            assert all(f"▲ {voice.sentence(alarm)}" in said for alarm in section.alarms)
     everything = told(facts, "en", "manager", "scientist", "engineer")
     assert len(everything) > len(told(facts)) + 5
 

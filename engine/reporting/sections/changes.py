@@ -8,12 +8,13 @@ from typing import Final
 import polars as pl
 
 from engine.reporting.causes import cause_message
-from engine.reporting.facts import Facts
+from engine.reporting.facts import Facts, best_segment
 from engine.reporting.masking import hidden_rows, without
 from engine.reporting.message import Message, Quantity, say
 from engine.reporting.model import Figure, Section
 from engine.reporting.sections.movement import Movement, movement
 from engine.reporting.sections.parts import MOST_ROWS, all_users, field, money, note, segment, share
+from engine.reporting.sections.realised import is_apart
 
 _SURE: Final = 0.25
 """A stability index from which users are of another kind than those that were learnt from: the usual rule of thumb."""
@@ -29,9 +30,9 @@ def section(facts: Facts) -> Section:
         title=say("changes.title"),
         sentences=(
             *_totals(facts),
-            *([] if table is None else _grown(table)),
             *_left_best(facts, movement(facts)),
             *_model(facts),
+            *([] if table is None else _grown(table)),
             *_warnings(facts),
         ),
         figures=() if table is None or table.is_empty() else (_figure(facts, table),),
@@ -105,14 +106,18 @@ def _grown(table: pl.DataFrame) -> Iterator[Message]:
         ("changes.shrunk", known.filter(pl.col("change") < 0).reverse().head(2)),
     )
     for key, rows in ends:
-        for row in rows.iter_rows(named=True):
-            yield say(
-                key,
+        sizes = tuple(
+            say(
+                "changes.size",
                 segment=segment(row["segment"]),
+                change=Quantity(row["change"], signed=True),
                 before=row["users_before"],
                 users=row["users"],
-                growth=Quantity(row["growth"], "share", signed=True),
             )
+            for row in rows.iter_rows(named=True)
+        )
+        if sizes:
+            yield say(key, segments=sizes)
 
 
 def _left_best(facts: Facts, moves: Movement | None) -> Iterator[Message]:
@@ -122,18 +127,21 @@ def _left_best(facts: Facts, moves: Movement | None) -> Iterator[Message]:
         return
     kpis = facts.now.kpis
     row = {} if kpis is None else kpis.filter(pl.col("segment") == best).row(0, named=True)
-    yield say(
-        "changes.best", segment=segment(best), value=money(row["mean_value"]), users=row["users"], people=facts.min_cell
-    )
+    yield say("changes.best", segment=segment(best), value=money(row["mean_value"]), users=row["users"])
     since = facts.now.flows_since
-    exits = None if moves is None else moves.exits.get(best)
-    were = None if moves is None else moves.were.get(best)
     if moves is None or since is None:
         return
+    if not moves.were.get(best, 0) and facts.before is not None and facts.before.as_of == since:
+        # Nobody can have left it: those who left the best one of then are who is asked about.
+        earlier = best_segment(facts.before, tuple(name for name in moves.were if name != best), facts.min_cell)
+        if earlier is not None:
+            yield say("changes.best_before", segment=segment(best), since=since, before=segment(earlier))
+            best = earlier
+    exits, were = moves.exits.get(best), moves.were.get(best)
     if exits is None or were is None:
         yield say("changes.left_few", segment=segment(best), since=since)
         return
-    yield say(
+    left = say(
         "changes.left",
         segment=segment(best),
         exits=exits,
@@ -142,11 +150,18 @@ def _left_best(facts: Facts, moves: Movement | None) -> Iterator[Message]:
         since=since,
         entries=Quantity(moves.entries.get(best)),
     )
-    if exits:
-        yield from why_left(moves, best)
+    yield with_why(left, moves, best) if exits else left
 
 
-def why_left(moves: Movement, name: str) -> Iterator[Message]:
+def with_why(left: Message, moves: Movement, name: str) -> Message:
+    """How many left a segment, and in the same breath why and where they are now."""
+    more = tuple(_why_left(moves, name))
+    return (
+        say(f"flows.left_{len(more)}", left=left, **dict(zip(("why", "where"), more, strict=False))) if more else left
+    )
+
+
+def _why_left(moves: Movement, name: str) -> Iterator[Message]:
     """Why people left a segment, and where they are now: of each the two most frequent."""
     exits = moves.exits.get(name)
     causes = [
@@ -175,6 +190,9 @@ def _model(facts: Facts) -> Iterator[Message]:
         auc, low = row["auc"], row["auc_low"]
         right = None if auc is None or low is None else low > 0.5
         verdict = "unclear" if right is None else "right" if right else "wrong"
+        predicted = row["predicted_rate"]
+        if right and predicted is not None and is_apart(predicted, row["base_rate"], row["rows"]):
+            verdict = "off"
         yield say(
             f"changes.model_{verdict}",
             target=target,

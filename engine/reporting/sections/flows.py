@@ -12,7 +12,7 @@ from engine.reporting.causes import VOCABULARY, cause_message
 from engine.reporting.facts import NEW, Facts
 from engine.reporting.message import Message, say
 from engine.reporting.model import Figure, Section
-from engine.reporting.sections.changes import why_left
+from engine.reporting.sections.changes import with_why
 from engine.reporting.sections.movement import Movement, movement
 from engine.reporting.sections.parts import field, note, segment, share
 
@@ -55,8 +55,8 @@ def _sentences(facts: Facts, moves: Movement) -> Iterator[Message]:
         yield say("flows.none", people=facts.min_cell)
     for name in _leavers(facts, moves)[:_LEAVERS]:
         exits, were = moves.exits[name] or 0, moves.were[name]
-        yield say("flows.left", exits=exits, users=were, segment=segment(name), share=share(exits, were))
-        yield from why_left(moves, name)
+        left = say("flows.left", exits=exits, users=were, segment=segment(name), share=share(exits, were))
+        yield with_why(left, moves, name)
 
 
 def _figures(facts: Facts, moves: Movement, since: date) -> Iterator[Figure]:

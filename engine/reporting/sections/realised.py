@@ -110,7 +110,7 @@ def _alarms(target: str, row: Mapping[str, Any]) -> Iterator[Message]:
             trained=number(row["auc_at_training"]),
         )
     predicted, realised = row["predicted_rate"], row["base_rate"]
-    if predicted is not None and _is_apart(predicted, realised, row["rows"]):
+    if predicted is not None and is_apart(predicted, realised, row["rows"]):
         yield say(
             "realised.alarm_rate",
             target=Name(target),
@@ -120,7 +120,8 @@ def _alarms(target: str, row: Mapping[str, Any]) -> Iterator[Message]:
         )
 
 
-def _is_apart(predicted: float, realised: float, rows: int) -> bool:
+def is_apart(predicted: float, realised: float, rows: int) -> bool:
+    """Whether probabilities do not hold any more: by a factor, and by more than chance explains."""
     low, high = sorted((predicted, realised))
     error = sqrt(max(predicted * (1 - predicted), 0.0) / rows)
     return high > low and high >= _FACTOR * low and high - low >= _STANDARD_ERRORS * error
