@@ -12,12 +12,8 @@ from typer.core import TyperGroup
 
 from engine.errors import ConfigError
 from jobs.console import run_guarded, write
-from jobs.explain import explain
-from jobs.init import init
 from jobs.later import add_command_later, add_later
 from jobs.options import AsJson, Quiet
-from jobs.session import parse_day
-from jobs.validate import validate
 
 _EXIT_CODES = """Exit codes:
 0 done, or already done · 1 a bug · 2 usage or configuration
@@ -110,7 +106,11 @@ def _later(name: str, panel: str, sentence: str) -> None:
     add_command_later(app, name, f"jobs.{name}:{name}", help_text=sentence, panel=panel)
 
 
-app.command(rich_help_panel="Begin")(init)
+_later(
+    "init",
+    "Begin",
+    "Look at event files, guess what their columns mean, and write a commented tamis.toml that runs.",
+)
 
 
 @app.command(rich_help_panel="Begin")
@@ -128,9 +128,10 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Segment 2,469 real households (Complete Journey) and say what came out."""
-    day = parse_day(as_of)
     from jobs.demo import demo as run_demo
+    from jobs.session import parse_day
 
+    day = parse_day(as_of)
     run_demo(out=out, as_of=day, executor=executor, address=address, as_json=as_json, quiet=quiet)
 
 
@@ -173,7 +174,7 @@ _later(
     "Inspect",
     "Print who entered and left each segment between two published dates, and the moves within a group.",
 )
-app.command(rich_help_panel="Inspect")(explain)
+_later("explain", "Inspect", "Say in words what raised or lowered the scores of some users as of a day.")
 _later(
     "report",
     "Inspect",
@@ -184,7 +185,11 @@ _later(
     "Inspect",
     "Print the report of a published date: the segments with their trends, and what was found.",
 )
-app.command(rich_help_panel="Inspect")(validate)
+_later(
+    "validate",
+    "Inspect",
+    "Compare the published scores of past dates with what happened in the horizon after them.",
+)
 _later(
     "why",
     "Inspect",

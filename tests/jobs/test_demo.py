@@ -69,7 +69,7 @@ def test_it_tells_what_it_did(first: Result, out: Path) -> None:
 def test_duckdb_counts_every_household_once(first: Result, out: Path) -> None:
     files_of = f"{out}/tables/segments/as_of=2018-01-01/*/*.parquet"
     count = "SELECT count(*), count(DISTINCT user_id) FROM read_parquet(?, hive_partitioning = true)"
-    assert duckdb.execute(count, [files_of]).fetchone() == (HOUSEHOLDS, HOUSEHOLDS)
+    assert duckdb.execute(count, [files_of]).fetchall() == [(HOUSEHOLDS, HOUSEHOLDS)]
 
 
 def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], out: Path) -> None:

@@ -75,7 +75,13 @@ def test_a_command_is_imported_when_it_is_wanted(tmp_path: Path, monkeypatch: py
     monkeypatch.delitem(sys.modules, "song_of_a_test")
 
 
-@pytest.mark.parametrize("name", ["ddl", "diff", "export", "gc", "publish", "report", "show", "task", "verify", "why"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ddl", "diff", "explain", "export", "gc", "init", "publish", "report", "show", "task", "validate", "verify"),
+        "why",
+    ],
+)
 def test_a_command_that_is_made_later_is_announced_by_its_own_first_sentence(name: str) -> None:
     function = getattr(import_module(f"jobs.{name}"), name)
     announced = typer.main.get_group(tamis).commands[name].help

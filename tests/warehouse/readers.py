@@ -8,15 +8,11 @@ from typing import Any
 def read_with_duckdb(out: str, as_of: str) -> list[tuple[Any, ...]]:
     import duckdb
 
-    return (
-        duckdb.connect()
-        .sql(
-            "SELECT segment, user_id, engagement_score "
-            f"FROM read_parquet('{out}/segments/as_of={as_of}/*/*.parquet', "
-            "hive_partitioning = true, hive_types = {'as_of': DATE, 'segment': VARCHAR})"
-        )
-        .fetchall()
-    )
+    return duckdb.sql(
+        "SELECT segment, user_id, engagement_score "
+        f"FROM read_parquet('{out}/segments/as_of={as_of}/*/*.parquet', "
+        "hive_partitioning = true, hive_types = {'as_of': DATE, 'segment': VARCHAR})"
+    ).fetchall()
 
 
 def read_with_pyarrow(out: str, as_of: str) -> list[tuple[Any, ...]]:

@@ -39,7 +39,7 @@ def all_with_duckdb(folder: Path, keys: tuple[str, ...]) -> Any:
 
     types = ", ".join(f"'{key}': VARCHAR" for key in keys)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
-    return duckdb.connect().sql(f"SELECT * FROM read_parquet('{folder}/**/*.parquet'{hive})").to_arrow_table()
+    return duckdb.sql(f"SELECT * FROM read_parquet('{folder}/**/*.parquet'{hive})").to_arrow_table()
 
 
 def all_with_pyarrow(folder: Path, keys: tuple[str, ...]) -> Any:
