@@ -46,7 +46,7 @@ browser: ## Install the browser that tests open: Chromium, of Debian and its kin
 	    command -v $$name >/dev/null && exit 0; done; \
 	command -v apt-get >/dev/null || { echo 'Install Chromium: it is not here, and neither is apt-get.' >&2; exit 1; }; \
 	sudo=; test "$$(id -u)" = 0 || sudo=sudo; \
-	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends chromium
+	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends chromium fonts-dejavu-core
 
 browser-tests: $(READY) browser ## Open the pages of reports in a browser; a browser that is not there is a failure
 	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
