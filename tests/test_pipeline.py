@@ -277,6 +277,7 @@ def test_a_back_fill_leaves_the_bundle_of_other_days_alone(sample: Sample, tmp_p
     assert again.bundle == earlier
 
 
+@pytest.mark.slow
 def test_a_corrected_log_is_fitted_again_on_the_same_day(copied: Path) -> None:
     config = configuration(copied)
     first = str(run(config, AS_OF, executor=LOCAL).bundle)

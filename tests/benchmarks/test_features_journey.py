@@ -25,6 +25,7 @@ def past(journey: Path, log: str) -> pl.DataFrame:
     return pl.read_parquet(journey / "data" / f"{log}.parquet").filter(pl.col(LOGS[log][1]).dt.date() < AS_OF)
 
 
+@pytest.mark.slow
 def test_a_day_holds_the_rows_of_that_day(journey: Path) -> None:
     for log, (_, time) in LOGS.items():
         files = sorted((journey / "events" / log).glob("event_date=*/part-0.parquet"))

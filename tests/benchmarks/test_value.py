@@ -15,6 +15,7 @@ from engine.value.counts import count_customers
 from engine.value.model import fit_value
 
 
+@pytest.mark.slow
 def test_both_ways_agree_and_the_result_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FILE_ROWS", 3000)
     text = bench(5000, 2000, tmp_path / "data", tmp_path)

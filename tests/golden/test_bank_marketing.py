@@ -21,6 +21,7 @@ def config(reference_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
     return load_config(write_bank(reference_data, tmp_path_factory.mktemp("bank"))).config
 
 
+@pytest.mark.slow
 def test_out_of_time_through_the_ordinary_job(config: Config) -> None:
     warned = config.model_copy(update={"model": config.model.model_copy(update={"gate": "warn"})})
     record = fit_run(warned, AS_OF, executor=LocalExecutor(threads=2))

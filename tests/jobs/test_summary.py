@@ -49,6 +49,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_tells_of_its_models_once(tamis: Tamis, shop: Path) -> None:
     first = tamis("run", "--as-of", "2026-05-01")
     assert first.exit_code == 0, first.stderr

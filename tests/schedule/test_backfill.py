@@ -116,6 +116,7 @@ def test_a_gap_is_filled_and_what_comes_after_corrected(config: Config, single: 
     assert pending_correction(Path(config.out)) is None
 
 
+@pytest.mark.slow
 def test_dates_again_in_order_correct_no_ledger_twice(filled: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     corrected: Counter[date] = Counter()
     correct = cascade._correct
@@ -189,6 +190,7 @@ def test_it_stops_at_the_first_failure(config: Config, failing: dict[date, Excep
     assert states(fill(config, DATES[:2])) == ["done", "published"]
 
 
+@pytest.mark.slow
 def test_it_keeps_going_when_it_is_told_to(config: Config, failing: dict[date, Exception], single: Path) -> None:
     failing[DATES[1]] = DataError("no", code="input-unreadable")
     failing[DATES[2]] = ValueError("a bug")
