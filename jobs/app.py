@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ def _root(
     ] = None,
 ) -> None:
     del version, require
+    gc.enable()
 
 
 def _later(name: str, panel: str, sentence: str) -> None:
@@ -221,6 +223,9 @@ for _name, _help in (
 
 def main() -> None:
     """Run the command that the process was started with."""
+    # What the help is made of is small and stays: to look for garbage in it takes a twentieth of its time. The callback
+    # of the app, which no help reaches and every command passes, turns the collector on again.
+    gc.disable()
     # Read when Polars loads: freed memory is kept for the next frame for a second, and not given back at once.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:0")
     app()

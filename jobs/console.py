@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import signal
@@ -129,6 +128,8 @@ def diagnosis(error: BaseException) -> tuple[int, str, str, str]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """One JSON object on one line of stdout; ASCII, so that no name can disturb a terminal or a log."""
+    import json
+
     write(sys.stdout, json.dumps(value, default=str))
 
 

@@ -40,6 +40,13 @@ def refuse(task: Attempts) -> int:
     raise DataError("what\nand where", code="some-code", hint="do this")
 
 
+def refuse_until(task: Attempts) -> int:
+    attempts = attempt(task)
+    if attempts < task.succeed_at:
+        raise DataError("what\nand where", code="some-code", hint="do this")
+    return attempts
+
+
 def break_down(task: Attempts) -> int:
     attempt(task)
     return {"a": 1}["b"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -73,6 +74,17 @@ FAILURES = [
     (("init", "nosuch.parquet"), 2),
     (("demo", "--as-of", "x"), 2),
 ]
+
+
+def test_a_command_looks_for_garbage_again(tamis: Tamis) -> None:
+    gc.disable()
+    try:
+        tamis("--help")
+        assert not gc.isenabled()
+        tamis("config", "schema")
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
