@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check bench bench-clusters bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers cluster-tests warehouse-tests lock format clean browser browser-tests
+.PHONY: help demo test slow fuzz check bench bench-clusters bench-consent bench-duplicates bench-erase bench-features bench-plan bench-predict bench-publish bench-ray bench-segments bench-value servers cluster-tests warehouse-tests lock format clean browser browser-tests hosts
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,8 @@ ARGS ?=
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 export RAY_AUTH_MODE := disabled
 export RAY_USAGE_STATS_ENABLED := 0
+# Hundreds of processes import the same modules: compiled once, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +35,9 @@ test: $(READY) ## Run the tests
 
 slow: $(READY) ## Run the tests that take minutes (kills, mutants, histories, the other executor)
 	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: $(READY) ## Look for examples that break a property: ten times as many as the tests try, new ones each time
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m "hypothesis and not cluster" -n $(WORKERS) $(ARGS)
 
 servers: ## Install the servers that tests start: PostgreSQL, of Debian and its kin
 	@for folder in /usr/lib/postgresql/*/bin; do test -x $$folder/initdb && exit 0; done; \
@@ -54,7 +59,13 @@ browser-tests: $(READY) browser ## Open the pages of reports in a browser; a bro
 warehouse-tests: $(READY) servers ## Run the tests of warehouses; a server that is not there is a failure
 	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/warehouse tests/jobs/test_load.py $(ARGS)
 
-cluster-tests: $(READY) ## Run the tests on clusters of several nodes and hosts, as root; what cannot be made is a failure
+hosts: ## Install what tests make hosts of, network namespaces: iproute2, of Debian and its kin
+	@command -v ip >/dev/null && exit 0; \
+	command -v apt-get >/dev/null || { echo 'Install iproute2: it is not here, and neither is apt-get.' >&2; exit 1; }; \
+	sudo=; test "$$(id -u)" = 0 || sudo=sudo; \
+	$$sudo apt-get update --quiet && $$sudo apt-get install --quiet --yes --no-install-recommends iproute2
+
+cluster-tests: $(READY) hosts ## Run the tests on clusters of several nodes and hosts, as root; what cannot be made is a failure
 	TAMIS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -m cluster $(ARGS)
 
 check: $(READY) ## Check formatting, lint and types
@@ -67,6 +78,15 @@ bench: $(READY) ## Measure against what one would write by hand (BENCH_USERS, BE
 
 bench-clusters: $(READY) ## Measure k-means against scikit-learn and faiss (BENCH_ROWS, BENCH_K, BENCH_ITERATIONS, BENCH_FAISS)
 	$(BIN)/python -m benchmarks.clusters
+
+bench-consent: $(READY) ## Measure what consents and objections add to a score run (BENCH_USERS, BENCH_EVENTS, BENCH_DAYS, BENCH_TURNS)
+	$(BIN)/python -m benchmarks.consent
+
+bench-duplicates: $(READY) ## Find planted duplicates among contacts (BENCH_CONTACTS)
+	$(BIN)/python -m benchmarks.duplicates
+
+bench-erase: $(READY) ## Erase people of a published date (BENCH_USERS, BENCH_EVENTS, BENCH_DAYS)
+	$(BIN)/python -m benchmarks.erase
 
 bench-features: $(READY) ## Measure the features against DuckDB, Polars and a scan (the same, and BENCH_TURNS, BENCH_GROWTH)
 	$(BIN)/python -m benchmarks.features

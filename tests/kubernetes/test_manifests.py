@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -91,7 +92,6 @@ def test_the_schema_refuses(path: tuple[str, ...], value: object) -> None:
 
 
 def test_resources_of_kubernetes_follow_its_published_schemas() -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     for _, entry in EVERYTHING:
         if entry["kind"] not in RESOURCES:
             kubernetes_validate.validate(entry, "1.32", strict=True)
@@ -209,7 +209,7 @@ def test_the_namespace_is_restricted() -> None:
 # ---- What runs
 
 
-def test_the_schedule() -> None:
+def test_dq13_the_schedule() -> None:
     spec = the("CronJob")["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["startingDeadlineSeconds"] > 0
