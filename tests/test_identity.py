@@ -43,6 +43,16 @@ def differing(**changes: Any) -> set[str]:
         ({"contacts": {"path": "elsewhere", "user_id": "u"}}, set()),
         ({"contacts": {"path": "c", "user_id": "id"}}, {"contacts"}),
         ({"contacts": None}, {"contacts"}),
+        ({"contacts": {**BASE["contacts"], "valid_from": "t"}}, {"contacts"}),
+        ({"contacts": {**BASE["contacts"], "cleaning": {"email": "e"}}}, {"contacts"}),
+        ({"contacts": {**BASE["contacts"], "cleaning": {"phone_region": "FR"}}}, set()),
+        ({"contacts": {**BASE["contacts"], "rules": [{"name": "r", "holds": "x > 1"}]}}, set()),
+        (
+            {"contacts": {**BASE["contacts"], "rules": [{"name": "r", "holds": "x > 1", "action": "flag"}]}},
+            {"contacts"},
+        ),
+        ({"contacts": {**BASE["contacts"], "enrich": [{"name": "e", "path": "p", "key": "k"}]}}, {"contacts"}),
+        ({"contacts": {**BASE["contacts"], "duplicates": {"exact": ["e"]}}}, set()),
         ({"accounts": {"column": "company"}}, {"accounts"}),
         ({"identity": {"path": "i", "anonymous_id": "from", "user_id": "to"}}, {"identity"}),
         ({"exclude": {"user_ids": [7]}}, {"exclude"}),
@@ -65,10 +75,26 @@ def test_what_a_bundle_depends_on(changes: dict[str, Any], sections: set[str]) -
     assert differing(**changes) == sections
 
 
+def test_where_supplied_files_lie_does_not_matter() -> None:
+    def hashed(folder: str) -> str:
+        cleaning = {"email": "e", "role_names": f"{folder}/r"}
+        enrich = [{"name": "e", "path": f"{folder}/p", "key": "k"}]
+        return learning_hashes(config(contacts={**BASE["contacts"], "cleaning": cleaning, "enrich": enrich}))[
+            "contacts"
+        ]
+
+    assert hashed("a") == hashed("b")
+
+
+def test_bundles_of_before_stay_what_they_were() -> None:
+    # As it was when contacts had no other keys.
+    assert learning_hashes(config())["contacts"] == "befd70a06d"
+
+
 def test_every_section_is_learnt_from_or_is_known_not_to_be() -> None:
     applied_later = {"out", "refit_after_days", "segment_fallback", "checks", "segments", "drift", "execution"}
     applied_later |= {"points", "lifecycle", "experiments", "guards", "kpis", "publish", "exports", "report"}
-    applied_later |= {"schedule", "watch"}
+    applied_later |= {"schedule", "watch", "consent", "privacy", "retention", "quality"}
     assert learning_hashes(config()).keys() | applied_later == Config.model_fields.keys()
 
 
@@ -101,3 +127,16 @@ def test_runs_are_told_apart_by_all_they_depend_on(monkeypatch: pytest.MonkeyPat
     # Of the marks in file names, those of one date must differ.
     assert len({run_mark(ids[index]) for index in (0, *range(3, len(ids)))}) == len(ids) - 2
     assert run_mark(ids[0]) == ids[0].removeprefix("score-2026-01-31-")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "learnt"),
+    [
+        ({}, False),
+        ({"inputs": {"open_tracking": ["open"]}}, True),
+        ({"inputs": {"open_tracking": ["open"]}, "without_inputs": "leave_out"}, False),
+        ({"inputs": {"open_tracking": []}, "process": ["open_tracking"]}, False),
+    ],
+)
+def test_a_bundle_depends_on_the_inputs_that_ask_for_purposes(inputs: dict[str, Any], learnt: bool) -> None:
+    assert ("consent.inputs" in learning_hashes(config(consent={"path": "c.csv", **inputs}))) == learnt

@@ -57,13 +57,20 @@ def check_types(config: Config, total: IngestRecord, types: tuple[str, ...]) -> 
     named += [(f"events.{role}", name) for role in required if (name := getattr(events, role))]
     named += [("engagement.weights", name) for name in config.engagement.weights]
     named += [(f"targets.{target.name}.event", target.event) for target in config.targets]
-    derived = {entry.name for entry in config.features.events}
+    derived = {entry.name: entry.event for entry in config.features.events}
+    inputs = {} if config.consent is None else config.consent.inputs
+    inputs_named = [(f"consent.inputs.{purpose}", name) for purpose, names in inputs.items() for name in names]
+    named += inputs_named
     named = [(key, name) for key, name in named if name not in derived]
     past = _rows_before_as_of(total)
     future = {count.event_type for count in total.types if count.after_as_of}
     if future and not past:
         return
-    unknown = []
+    unknown = [
+        f"  {key}: {name!r} is made in features.events; name {derived[name]!r}, the event type it is taken from"
+        for key, name in inputs_named
+        if name in derived
+    ]
     for key, name in named:
         if name not in types and events.types:
             unknown.append(f"  {key}: {name!r} is not listed in events.types{did_you_mean(name, events.types)}")

@@ -23,9 +23,11 @@ from typing import BinaryIO, Final
 import polars as pl
 
 from engine.config import Source
+from engine.erasure.emptied import Emptied, empty_rows
 from engine.errors import DataError, TamisError
 from engine.events import csv_text, json_lines
 from engine.events.files import text_kind
+from engine.events.ingest import ERASED
 from engine.events.read import input_changed, storage_failure
 from engine.events.text_types import Types, as_type, from_json, storable, to_json, type_of_text, widen_all
 from engine.remote.address import RemoteFile
@@ -58,7 +60,11 @@ class _Text:
 
 
 def convert_files(
-    files: Sequence[Path | RemoteFile], source: Source, cache: Path, fetch_to: Path | None = None
+    files: Sequence[Path | RemoteFile],
+    source: Source,
+    cache: Path,
+    fetch_to: Path | None = None,
+    emptied: Emptied | None = None,
 ) -> list[Path | RemoteFile]:
     """The files as Parquet: text files converted, unless they already are, and Parquet files as they stand.
 
@@ -73,6 +79,7 @@ def convert_files(
         source: Whose files they are.
         cache: Folder for converted files; sources share it, runs at the same time do not.
         fetch_to: Where files of object stores are fetched to while they are read.
+        emptied: Tells rows that are written without anything in them; they keep their place and are marked.
 
     Raises:
         ConfigError: The cache cannot be written to.
@@ -83,16 +90,21 @@ def convert_files(
     """
     if not any(text_kind(file) for file in files):
         return list(files)
-    folder = cache / f"{re.sub(_UNSAFE, '_', source.name)[:40]}-{_digest(source.name)[:8]}"
+    folder = source_folder(cache, source)
     texts = [_found(file, source, fetch_to) for file in files]
     there = _converted_before(folder)
     types = _types_of_all(texts, {_identity_of(file): types for file, types in there.items()})
     wanted: Types = {}
     for found in types.values():
         wanted = widen_all(wanted, found)
-    converted = [_convert(text, types[text.identity], wanted, folder, there) for text in texts]
+    converted = [_convert(text, types[text.identity], wanted, folder, there, emptied) for text in texts]
     _sweep(folder, converted)
     return list(converted)
+
+
+def source_folder(cache: Path, source: Source) -> Path:
+    """Where the converted files of a source lie."""
+    return cache / f"{re.sub(_UNSAFE, '_', source.name)[:40]}-{_digest(source.name)[:8]}"
 
 
 def _found(file: Path | RemoteFile, source: Source, fetch_to: Path | None) -> _Text:
@@ -166,7 +178,9 @@ def _types_of(text: _Text) -> Types:
     return types
 
 
-def _convert(text: _Text, own: Types, wanted: Types, folder: Path, there: Mapping[Path, Types]) -> Path:
+def _convert(
+    text: _Text, own: Types, wanted: Types, folder: Path, there: Mapping[Path, Types], emptied: Emptied | None
+) -> Path:
     """The converted file; written unless it is there."""
     # A CSV file has the columns of its header; a JSON object leaves out what it has nothing to say of.
     columns = own if text.kind == "csv" else wanted
@@ -181,7 +195,7 @@ def _convert(text: _Text, own: Types, wanted: Types, folder: Path, there: Mappin
     temporary, handle = disk.create_temporary(target)
     try:
         with disk.storage_errors(target.parent), handle:
-            _write(text, own, types, handle)
+            _write(text, own, types, handle, emptied)
             disk.sync_file(handle, temporary)
         # Of the same age as the text: a conversion that is done again gives the same file for every reader.
         os.utime(temporary, ns=(text.stamp[1], text.stamp[1]))
@@ -200,15 +214,18 @@ def _hive_folders(file: Path | RemoteFile) -> list[str]:
     return [part for part in file.absolute().parent.parts if "=" in part]
 
 
-def _write(text: _Text, own: Types, types: Types, handle: BinaryIO) -> None:
+def _write(text: _Text, own: Types, types: Types, handle: BinaryIO, emptied: Emptied | None) -> None:
     import pyarrow.parquet as pq
 
     read_as = {name: pl.String() if dtype.is_temporal() else dtype for name, dtype in types.items() if dtype != pl.Null}
     metadata = {_METADATA: json.dumps(to_json(own)).encode()}
-    schema = pl.DataFrame(schema=types).to_arrow().schema.with_metadata(metadata)
+    marked = types if emptied is None else {**types, ERASED: pl.Boolean()}
+    schema = pl.DataFrame(schema=marked).to_arrow().schema.with_metadata(metadata)
     with pq.ParquetWriter(handle, schema, compression="zstd") as writer:
         for block in _read(text, read_as):
             typed = block.select(_column(block, name, dtype, text) for name, dtype in types.items())
+            if emptied is not None:
+                typed = empty_rows(typed, emptied(typed))
             writer.write_table(typed.to_arrow().cast(schema))
 
 

@@ -40,10 +40,15 @@ def is_excluded(exclude: Exclude, user: pl.Expr, user_dtype: pl.DataType) -> pl.
 
 
 def _numbers(listed: list[str]) -> list[int]:
-    wrong = [text for text in listed if not _WHOLE_NUMBER.fullmatch(text) or not -(2**63) <= int(text) < 2**63]
+    wrong = [
+        str(place)
+        for place, text in enumerate(listed, 1)
+        if not _WHOLE_NUMBER.fullmatch(text) or not -(2**63) <= int(text) < 2**63
+    ]
     if wrong:
         raise ConfigError(
-            f"exclude.user_ids: the user ids of the events are integers; no user can be {', '.join(map(repr, wrong))}",
+            "exclude.user_ids: the user ids of the events are integers, and no user can have "
+            f"{len(wrong)} of those listed, by their place in the list: {', '.join(wrong)}",
             code="exclude-user-ids",
             hint='Take them out, or cast the ids in [sources.columns]: user_id = { sql = "CAST(… AS VARCHAR)" }.',
         )

@@ -155,7 +155,7 @@ def final_links(rows: pl.DataFrame, files: Sequence[str]) -> pl.DataFrame:
 
 def _read(identity: Identity, user_dtype: pl.DataType, number: int, file: str) -> pl.DataFrame:
     with reading(_OWNER, file):
-        frame = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name="row")
+        frame = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name="__row")
         at = pl.lit(None, pl.Int64) if identity.at is None else _order(identity.at, frame.collect_schema()[identity.at])
         ids = {
             name: pl.col(column).cast(user_dtype)
@@ -163,7 +163,7 @@ def _read(identity: Identity, user_dtype: pl.DataType, number: int, file: str) -
         }
         if user_dtype == pl.String:
             ids = {name: pl.when(text != "").then(text) for name, text in ids.items()}
-        return frame.select(**ids, at=at, file=pl.lit(number, pl.UInt32), row=pl.col("row").cast(pl.Int64)).collect()
+        return frame.select(**ids, at=at, file=pl.lit(number, pl.UInt32), row=pl.col("__row").cast(pl.Int64)).collect()
 
 
 def _order(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -222,17 +222,20 @@ def resolve(rows: pl.DataFrame, links: pl.DataFrame | None) -> pl.DataFrame:
     Returns:
         The rows in their order, with `user_id` set; null where neither id is given. `anonymous_id` stays.
     """
-    own = pl.col("user_id")
-    if rows.schema["user_id"] == pl.String:
-        own = pl.when(own != "").then(own)
-    if "anonymous_id" in rows.columns:
-        own = pl.coalesce(own, "anonymous_id")
-    done = rows.with_columns(user_id=own)
+    done = rows.with_columns(user_id=own_id(rows))
     if links is None or links.is_empty():
         return done
     linked = links.select(user_id="from_id", __to="to_id")
     joined = done.join(linked, on="user_id", how="left", maintain_order="left")
     return joined.with_columns(user_id=pl.coalesce("__to", "user_id")).drop("__to")
+
+
+def own_id(rows: pl.DataFrame) -> pl.Expr:
+    """An event's own id: its `user_id`, else its `anonymous_id`, where a source has it; empty text is no id."""
+    own = pl.col("user_id")
+    if rows.schema["user_id"] == pl.String:
+        own = pl.when(own != "").then(own)
+    return pl.coalesce(own, "anonymous_id") if "anonymous_id" in rows.columns else own
 
 
 def affected(before: pl.DataFrame | None, after: pl.DataFrame | None) -> pl.DataFrame:

@@ -15,11 +15,16 @@ import polars as pl
 from engine.config import Exclude, Machines, Source
 from engine.events.days import local_days
 from engine.events.exclusion import is_excluded
-from engine.events.identities import resolve
+from engine.events.identities import own_id, resolve
 from engine.events.machines import mark_machines, split_types
-from engine.events.mapping import EXCLUDE, KEEP, REJECT
+from engine.events.mapping import EXCLUDE, KEEP, REJECT, SourceMapping
 from engine.events.read import ROW, Stamp, input_changed, reading, scan, source_mapping, unchanged
-from engine.events.schema import FIELDS, REJECT_RULES
+from engine.events.schema import FIELDS, Rule
+from engine.privacy.ids import IdRules, kept_ids
+from engine.privacy.links import OWN_EXCLUDED, resolve_pseudonyms
+from engine.quality.mapped import KnownEmpty
+from engine.quality.rows import broken_rules, by_day, empties, lateness, lost, measures, without_measures
+from engine.quality.unit import UnitQuality, added
 from engine.remote.fetch import at_hand
 
 REJECT_SCHEMA: Final = pl.Schema(
@@ -43,6 +48,8 @@ class Piece:
     """The file as the user knows it, where `file` is what it was converted to."""
     cache: str = ""
     """Where copies are kept of a `file` that is an address in an object store."""
+    empty: tuple[KnownEmpty, ...] = ()
+    """What its footer says of the columns of the whole file."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Reading:
         roles: Which event types these are.
         exclude: Users who do not count.
         links: File with the links of ids, as `engine.events.identities` gives them; None without.
+        ids: What becomes of ids: who was erased, and whether they are replaced by pseudonyms.
     """
 
     source: Source
@@ -79,11 +87,12 @@ class Reading:
     roles: Roles = field(default_factory=Roles)
     exclude: Exclude = field(default_factory=Exclude)
     links: str | None = None
+    ids: IdRules = field(default_factory=IdRules)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of some pieces: read = left_out + excluded + rejected + unused + good.
+    """The rows of some pieces: read = left_out + excluded + erased + rejected + unused + good.
 
     Attributes:
         good: `user_id`, `type` (UInt16), `day` (Int32, in the configured zone), `time` (Int64, µs since 1970 UTC) and
@@ -93,6 +102,8 @@ class Rows:
         excluded: Rows of users who are excluded.
         rejects: Rejected rows, as `REJECT_SCHEMA`.
         unused: `event_type`, `day`, `rows`: good rows of the event types that are not in use.
+        quality: What else was counted of them; without `values`, which are told by event type.
+        erased: Rows of people who were erased.
     """
 
     good: pl.DataFrame
@@ -101,6 +112,8 @@ class Rows:
     excluded: int
     rejects: pl.DataFrame
     unused: pl.DataFrame
+    quality: UnitQuality
+    erased: int = 0
 
 
 def tells_machines(source: Source, machines: Machines) -> bool:
@@ -130,19 +143,23 @@ def read_rows(how: Reading, pieces: Sequence[Piece], *, whole: bool = True) -> R
         TransientError: Storage that does not answer.
     """
     links = None if how.links is None else pl.read_parquet(how.links, glob=False, hive_partitioning=False)
-    good, rejects = [], []
-    read = left_out = excluded = 0
+    good, rejects, told = [], [], []
+    read = left_out = excluded = erased = 0
     for piece in pieces:
-        rows = _read_piece(how, piece)
-        read += rows.height
+        found, mapping = _read_piece(how, piece)
+        read += found.height
+        rows = _as_kept(how, found)
+        erased += found.height - rows.height
         inside = rows if rows[KEEP].all() else rows.filter(KEEP)
         left_out += rows.height - inside.height
         resolved = _resolved(how, inside, links)
         excluded += inside.height - resolved.height
+        told.append(_told(how, piece, mapping, found, rows, inside, resolved))
+        resolved = without_measures(resolved)
         if resolved[REJECT].max():
-            rejects.append(_rejects(resolved.filter(pl.col(REJECT) != 0), how.source, piece))
+            rejects.append(_rejects(resolved.filter(pl.col(REJECT) != 0), how.source, piece, mapping.reject_rules))
             resolved = resolved.filter(pl.col(REJECT) == 0)
-        good.append(resolved.drop(ROW, KEEP, REJECT, EXCLUDE, "anonymous_id", strict=False))
+        good.append(resolved.drop(ROW, KEEP, REJECT, EXCLUDE, OWN_EXCLUDED, "anonymous_id", strict=False))
     rows_read = pl.concat(good)
     is_open = not whole and needs_whole_units(how)
     coded, unused = (rows_read, pl.DataFrame(schema=_UNUSED)) if is_open else code_rows(how, rows_read)
@@ -151,8 +168,37 @@ def read_rows(how: Reading, pieces: Sequence[Piece], *, whole: bool = True) -> R
         read=read,
         left_out=left_out,
         excluded=excluded,
+        erased=erased,
         rejects=pl.concat(rejects) if rejects else pl.DataFrame(schema=REJECT_SCHEMA),
         unused=unused,
+        quality=added(told),
+    )
+
+
+def _told(
+    how: Reading,
+    piece: Piece,
+    mapping: SourceMapping,
+    found: pl.DataFrame,
+    rows: pl.DataFrame,
+    inside: pl.DataFrame,
+    resolved: pl.DataFrame,
+) -> UnitQuality:
+    """What is counted of the rows of a piece: of all of them, of those inside `where`, and of no excluded user."""
+    gone: list[tuple[str, int | None, int]] = []
+    if rows.height < found.height:
+        gone += lost("erased", by_day(found["time"], how.timezone) - by_day(rows["time"], how.timezone))
+    if inside.height < rows.height:
+        gone += lost("left_out", by_day(rows["time"].filter(~rows[KEEP]), how.timezone))
+    if resolved.height < inside.height:
+        gone += lost("excluded", by_day(inside["time"], how.timezone) - by_day(resolved["time"], how.timezone))
+    if resolved[REJECT].max():
+        gone += lost("rejected", by_day(resolved["time"].filter(resolved[REJECT] != 0), how.timezone))
+    return UnitQuality(
+        empty=empties(mapping, found, piece.empty, begins=piece.start == 0),
+        late=lateness(resolved),
+        broken=broken_rules(mapping, resolved),
+        lost=tuple(gone),
     )
 
 
@@ -161,8 +207,32 @@ def code_rows(how: Reading, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     return _coded(how, _told_apart(how, rows))
 
 
+def _as_kept(how: Reading, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without those of people who were erased, and with ids as they are kept.
+
+    Whether an id is excluded is said of the ids of the source: with pseudonyms it is found out here.
+    """
+    if ERASED in rows.columns:
+        rows = rows.filter(~pl.col(ERASED)).drop(ERASED)
+    rules = how.ids
+    if not rules.change_ids:
+        return rows
+    names = [name for name in ("user_id", "anonymous_id") if name in rows.columns]
+    kept = {name: kept_ids(rows[name], rules) for name in names}
+    if rules.pseudonyms:
+        dtype = rows.schema["user_id"]
+        rows = rows.with_columns(
+            pl.col(EXCLUDE) | is_excluded(how.exclude, pl.col("user_id"), dtype),
+            is_excluded(how.exclude, own_id(rows), dtype).alias(OWN_EXCLUDED),
+        ).with_columns(found.ids.alias(name) for name, found in kept.items())
+    erased = pl.any_horizontal(*(found.erased for found in kept.values()))
+    return rows.filter(~erased)
+
+
 def _resolved(how: Reading, rows: pl.DataFrame, links: pl.DataFrame | None) -> pl.DataFrame:
     """Rows under the user they belong to, without those of excluded users."""
+    if how.ids.pseudonyms:
+        return resolve_pseudonyms(rows.filter(~pl.col(EXCLUDE)), links).filter(~pl.col(OWN_EXCLUDED))
     dtype = rows.schema["user_id"]
     drop = pl.col(EXCLUDE) | is_excluded(how.exclude, pl.col("user_id"), dtype)
     excluded = rows.select(drop.alias(EXCLUDE))[EXCLUDE]
@@ -214,11 +284,13 @@ def _kept(how: Reading) -> set[str]:
 
 
 _UNUSED: Final = pl.Schema({"event_type": pl.String, "day": pl.Int32, "rows": pl.Int64})
+ERASED: Final = "__erased"
+"""Column of a converted file that tells which rows were of somebody who was erased; nothing else is left of them."""
 _BROKEN: Final = "__broken"
 _MACHINE_COLUMNS: Final = ("machine", "message_id", "link")
 
 
-def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
+def _read_piece(how: Reading, piece: Piece) -> tuple[pl.DataFrame, SourceMapping]:
     owner = f"source {how.source.name!r}"
     with (
         at_hand(piece.file, piece.stamp, piece.cache) as file,
@@ -233,14 +305,17 @@ def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
         if how.source.columns.anonymous_id is not None:
             columns["anonymous_id"] = None
         portion = frame.slice(piece.start, piece.rows)
+        marked = [ERASED] if ERASED in frame.collect_schema().names() else []
         rows = (
             portion.select(
                 pl.col(ROW),
+                *marked,
                 mapping.keep.alias(KEEP),
                 mapping.broken.alias(_BROKEN),
                 mapping.exclude.alias(EXCLUDE),
                 *(_column(name, mapping.canonical) for name in columns),
                 mapping.canonical["event_time"].dt.epoch("us").alias("time"),
+                *measures(mapping, piece.empty),
             )
             # A quarter faster than streaming for what fits into memory.
             .collect(engine="in-memory")
@@ -255,7 +330,7 @@ def _read_piece(how: Reading, piece: Piece) -> pl.DataFrame:
         raise input_changed(
             f"{owner}: {piece.file} has {rows.height} rows from row {piece.start} on; its footer promised {piece.rows}"
         )
-    return rows.drop(_BROKEN)
+    return rows.drop(_BROKEN), mapping
 
 
 def _column(name: str, canonical: Mapping[str, pl.Expr]) -> pl.Expr:
@@ -267,12 +342,12 @@ def _column(name: str, canonical: Mapping[str, pl.Expr]) -> pl.Expr:
     return pl.lit(None, next(field.dtype for field in FIELDS if field.name == name)).alias(name)
 
 
-def _rejects(bad: pl.DataFrame, source: Source, piece: Piece) -> pl.DataFrame:
-    codes = list(range(1, len(REJECT_RULES) + 1))
+def _rejects(bad: pl.DataFrame, source: Source, piece: Piece, rules: Sequence[Rule]) -> pl.DataFrame:
+    codes = list(range(1, len(rules) + 1))
     return bad.select(
         source=pl.lit(source.name),
         file=pl.lit(piece.origin or piece.file),
         row=pl.col(ROW).cast(pl.Int64),
-        rule=pl.col(REJECT).replace_strict(codes, [rule.name for rule in REJECT_RULES], return_dtype=pl.String),
-        reason=pl.col(REJECT).replace_strict(codes, [rule.reason for rule in REJECT_RULES], return_dtype=pl.String),
+        rule=pl.col(REJECT).replace_strict(codes, [rule.name for rule in rules], return_dtype=pl.String),
+        reason=pl.col(REJECT).replace_strict(codes, [rule.reason for rule in rules], return_dtype=pl.String),
     )

@@ -6,7 +6,7 @@ that tells which reject rule a row breaks. Nothing is read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,7 +15,8 @@ from engine.config import Param, Source, Sql, Value
 from engine.errors import DataError
 from engine.events.clock import apply_clock, receipt_rules
 from engine.events.nested import inside, parameter
-from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, REJECT_RULES, TIME, TIME_LIMITS_US
+from engine.events.schema import AMOUNT_LIMIT_MINOR, FIELDS, REJECT_RULES, TIME, TIME_LIMITS_US, Rule
+from engine.quality.mapped import CheckedRule, ToldColumn, lateness_us, told_columns
 from engine.sql_text import row_problems
 from engine.suggest import did_you_mean
 
@@ -41,7 +42,7 @@ class SourceMapping:
     canonical: dict[str, pl.Expr]
     """Expression of each canonical column the source has."""
     reject: pl.Expr
-    """UInt8: 0 for a good row, else 1 + the position in `schema.REJECT_RULES`."""
+    """UInt8: 0 for a good row, else 1 + the position in `reject_rules`."""
     broken: pl.Expr
     """Boolean: whether the row breaks any rule; takes a fifth of the time of telling which one."""
     keep: pl.Expr
@@ -50,6 +51,19 @@ class SourceMapping:
     """Boolean: the source's `exclude`, null counts as false."""
     user_dtype: pl.DataType
     """Int64 or String."""
+    told: dict[str, ToldColumn]
+    """The canonical columns that come from the files."""
+    absent: tuple[str, ...]
+    """Canonical columns that the source has and this file has not."""
+    rules: tuple[CheckedRule, ...]
+    """The source's own rules."""
+    late: pl.Expr | None
+    """Int64: µs from `event_time`, as the file has it, to `received_time`; None without both."""
+
+    @property
+    def reject_rules(self) -> tuple[Rule, ...]:
+        """What a row can be rejected by: the rules of all sources, and then the source's own."""
+        return (*REJECT_RULES, *(Rule(rule.name, rule.reason) for rule in self.rules if rule.rejects))
 
 
 def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digits: int) -> SourceMapping:
@@ -65,9 +79,13 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
     """
     problems: list[str] = []
     raw: dict[str, tuple[pl.Expr, pl.DataType]] = {}
+    absent = []
     for field in FIELDS:
         entry = getattr(source.columns, field.name)
-        if entry is None or (field.name in source.optional and _is_missing(entry, schema)):
+        if entry is None:
+            continue
+        if field.name in source.optional and _is_missing(entry, schema):
+            absent.append(field.name)
             continue
         found = _resolve(field.name, entry, schema, problems)
         if found is not None:
@@ -82,16 +100,20 @@ def map_source(source: Source, schema: Mapping[str, pl.DataType], currency_digit
             canonical[name] = converted
     keep = _condition("where", source.where, schema, problems, default=True)
     exclude = _condition("exclude", source.exclude, schema, problems, default=False)
+    rules = _own_rules(source, schema, problems)
     if problems:
         raise DataError(
             f"source {source.name!r}: its columns do not fit the mapping\n" + "\n".join(problems),
             code="events-columns",
             hint="Columns of the files: " + ", ".join(f"{name} ({dtype})" for name, dtype in list(schema.items())[:40]),
         )
-    reject, broken = _reject_rule(canonical, raw, source)
+    reject, broken = _reject_rule(canonical, raw, source, [rule for rule in rules if rule.rejects])
+    received = canonical.get("received_time")
+    late = None if received is None else lateness_us(canonical["event_time"], received)
     canonical["event_time"] = apply_clock(source, canonical)
     user_dtype = pl.String() if _is_text(raw["user_id"][1]) else pl.Int64()
-    return SourceMapping(canonical, reject, broken, keep, exclude, user_dtype)
+    told = told_columns(source, raw, schema)
+    return SourceMapping(canonical, reject, broken, keep, exclude, user_dtype, told, tuple(absent), rules, late)
 
 
 def _of_one_type(raw: dict[str, tuple[pl.Expr, pl.DataType]]) -> list[str]:
@@ -121,6 +143,23 @@ def _condition(
     if condition[1] != pl.Boolean:
         problems.append(f"  {name}: expected a condition (true or false), got {condition[1]}: {sql}")
     return condition[0].fill_null(value=False)
+
+
+def _own_rules(source: Source, schema: Mapping[str, pl.DataType], problems: list[str]) -> tuple[CheckedRule, ...]:
+    """The source's rules; a null does not break one."""
+    found = []
+    for rule in source.rules:
+        name = f"rules.{rule.name}"
+        condition = _resolve(name, Sql(sql=rule.holds), schema, problems)
+        if condition is None:
+            continue
+        if condition[1] != pl.Boolean:
+            problems.append(f"  {name}: expected a condition (true or false), got {condition[1]}: {rule.holds}")
+            continue
+        reason = f"breaks the rule {rule.name!r}: {rule.holds}"
+        broken = ~condition[0].fill_null(value=True)
+        found.append(CheckedRule(rule.name, broken, rule.action == "quarantine", reason))
+    return tuple(found)
 
 
 def _with_type(name: str, expression: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType]:
@@ -306,7 +345,10 @@ def stable_hash(expression: pl.Expr) -> pl.Expr:
 
 
 def _reject_rule(
-    canonical: dict[str, pl.Expr], raw: dict[str, tuple[pl.Expr, pl.DataType]], source: Source
+    canonical: dict[str, pl.Expr],
+    raw: dict[str, tuple[pl.Expr, pl.DataType]],
+    source: Source,
+    own: Sequence[CheckedRule],
 ) -> tuple[pl.Expr, pl.Expr]:
     """`reject` and `broken` of `SourceMapping`."""
     user, type_ = canonical["user_id"], canonical["event_type"]
@@ -330,8 +372,10 @@ def _reject_rule(
             broken["amount_not_finite"] = ~amount.is_finite()
         minor = canonical["amount"]
         broken["amount_out_of_range"] = amount.is_not_null() & (minor.is_null() | (minor.abs() > AMOUNT_LIMIT_MINOR))
+    broken |= {rule.name: rule.broken for rule in own}
     code = pl.lit(0, pl.UInt8)
-    for number, rule in reversed(list(enumerate(REJECT_RULES, start=1))):
-        if rule.name in broken:
-            code = pl.when(broken[rule.name]).then(pl.lit(number, pl.UInt8)).otherwise(code)
+    names = [*(rule.name for rule in REJECT_RULES), *(rule.name for rule in own)]
+    for number, name in reversed(list(enumerate(names, start=1))):
+        if name in broken:
+            code = pl.when(broken[name]).then(pl.lit(number, pl.UInt8)).otherwise(code)
     return code, pl.any_horizontal(condition.fill_null(value=False) for condition in broken.values())

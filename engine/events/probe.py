@@ -15,7 +15,7 @@ import json
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,16 @@ class Footer:
     columns: tuple[tuple[str, str], ...] = ()
     """Name and Arrow type of each top-level column."""
     problem: str = ""
+    empty: tuple[tuple[str, int], ...] = ()
+    """Rows without a value in the columns that were asked for, of those whose footer tells."""
 
 
-def read_footers(files: Sequence[Path]) -> list[Footer]:
+def read_footers(files: Sequence[Path], columns: Mapping[Path, Sequence[str]] | None = None) -> list[Footer]:
     """Footers of `files`, in their order; a file that cannot be read has a `problem`.
+
+    Args:
+        files: The files.
+        columns: Columns of which it is told how many rows have no value, by file.
 
     Raises:
         ResourceError: A failing disk, or a limit of the system.
@@ -48,15 +54,20 @@ def read_footers(files: Sequence[Path]) -> list[Footer]:
     footers: list[Footer] = []
     while len(footers) < len(files):
         rest = files[len(footers) :]
-        footers.extend(_parse(file, line) for file, line in zip(rest, _child_lines(rest), strict=False))
+        lines = _child_lines(rest, columns or {})
+        footers.extend(_parse(file, line) for file, line in zip(rest, lines, strict=False))
         if len(footers) < len(files):
             footers.append(Footer(files[len(footers)], problem="reading its footer crashed or hung the reader"))
     return footers
 
 
-def _child_lines(files: Sequence[Path]) -> Iterator[str]:
-    requests = [json.dumps(str(file.absolute())) for file in files]
+def _child_lines(files: Sequence[Path], columns: Mapping[Path, Sequence[str]]) -> Iterator[str]:
+    requests = [_request(str(file.absolute()), columns.get(file, ())) for file in files]
     return ask_child(__file__, requests, [SECONDS_PER_FILE] * len(files))
+
+
+def _request(file: str, columns: Sequence[str]) -> str:
+    return json.dumps([file, *columns] if columns else file)
 
 
 def ask_child(script: str, requests: Sequence[str], seconds: Sequence[float]) -> Iterator[str]:
@@ -70,9 +81,18 @@ def ask_child(script: str, requests: Sequence[str], seconds: Sequence[float]) ->
     Raises:
         RuntimeError: The child does not start.
     """
+    # Here, because the child imports nothing of the engine.
+    from engine.privacy.key import child_environment
+
     # The file itself, without the working directory on the path: a folder of the user's named `engine` must not matter.
     command = [sys.executable, "-P", script]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=child_environment(),
+    )
     with child, selectors.DefaultSelector() as selector:
         to_child, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
         selector.register(answers, selectors.EVENT_READ)
@@ -107,7 +127,8 @@ def _parse(file: Path, line: str) -> Footer:
             raise failure
         return Footer(file, problem=answer["problem"])
     columns = tuple((name, dtype) for name, dtype in answer["columns"])
-    return Footer(file, rows=answer["rows"], stamp=tuple(answer["stamp"]), columns=columns)
+    empty = tuple((name, rows) for name, rows in answer.get("empty", ()))
+    return Footer(file, rows=answer["rows"], stamp=tuple(answer["stamp"]), columns=columns, empty=empty)
 
 
 def _main() -> None:
@@ -120,7 +141,8 @@ def _main() -> None:
 
     # Of this package, wherever another one of its name lies; and from its folder nothing else.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    import engine.events.untrusted_pages  # noqa: F401 - `_probe` finds it loaded
+    import engine.events.untrusted_pages  # `_probe` finds these loaded
+    import engine.quality.footers  # noqa: F401
 
     del sys.path[0]
 
@@ -129,7 +151,9 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(resource)
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_probe(Path(json.loads(line)))) + "\n")
+        request = json.loads(line)
+        file, *columns = request if isinstance(request, list) else [request]
+        sys.stdout.write(json.dumps(_probe(Path(file), columns)) + "\n")
         sys.stdout.flush()
 
 
@@ -141,10 +165,11 @@ def _limit_memory(resource: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _probe(file: Path) -> dict[str, object]:
+def _probe(file: Path, wanted: Sequence[str] = ()) -> dict[str, object]:
     import pyarrow.parquet as pq
 
     from engine.events.untrusted_pages import MAX_LISTED, implausible
+    from engine.quality.footers import empty_values
 
     try:
         str(file).encode()
@@ -165,13 +190,15 @@ def _probe(file: Path) -> dict[str, object]:
             return {"problem": problem}
         schema = metadata.schema.to_arrow_schema()
         columns = [[str(field.name), str(field.type)] for field in schema]
+        empty = list(empty_values(metadata, wanted).items())
     except UnicodeEncodeError:
         return {"problem": "its name is not UTF-8"}
     except OSError as error:
         return {"problem": error.strerror or "its footer is malformed", "errno": error.errno}
     except Exception as error:  # noqa: BLE001 - whatever a malformed file raises is the answer
         return {"problem": f"its footer is malformed ({type(error).__name__})"}
-    return {"rows": metadata.num_rows, "stamp": [size, status.st_mtime_ns], "columns": columns}
+    stamp = [size, status.st_mtime_ns]
+    return {"rows": metadata.num_rows, "stamp": stamp, "columns": columns, "empty": empty}
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class RejectExample:
 
 @dataclass(frozen=True)
 class IngestRecord:
-    """What became of every row: read = left_out + excluded + rejected + after_as_of + passed.
+    """What became of every row: read = left_out + excluded + erased + rejected + after_as_of + passed.
 
     Attributes:
         read: Rows read, per source.
@@ -54,6 +54,7 @@ class IngestRecord:
         missing_types: Types in use that no row before `as_of` has.
         quarantined: Files that could not be read and were left out; none of their rows is in `read`.
         first_day, last_day: Of the events kept (days since 1970-01-01 in the configured zone).
+        erased: Rows of people who were erased.
     """
 
     read: dict[str, int] = field(default_factory=dict)
@@ -72,3 +73,4 @@ class IngestRecord:
     quarantined: tuple[Quarantined, ...] = ()
     first_day: int | None = None
     last_day: int | None = None
+    erased: int = 0

@@ -99,7 +99,8 @@ def columns_read(source: Source, file: str, currency_digits: int) -> tuple[str, 
     with reading(f"source {source.name!r}", file):
         frame = scan(file)
         mapping = source_mapping(source, frame, currency_digits)
-        expressions = (mapping.keep, mapping.broken, mapping.exclude, *mapping.canonical.values())
+        told = (column.is_empty for column in mapping.told.values())
+        expressions = (mapping.keep, mapping.broken, mapping.exclude, *mapping.canonical.values(), *told)
         read = {name for expression in expressions for name in expression.meta.root_names()}
         # Keys of hive folders are columns of the scan and none of the file.
         own = pl.read_parquet_schema(file)

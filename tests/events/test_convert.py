@@ -60,7 +60,7 @@ def refusal(folder: Path, texts: Mapping[str, str | bytes], **csv: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "A.CSV"])
-def test_csv(tmp_path: Path, name: str) -> None:
+def test_dq02_csv(tmp_path: Path, name: str) -> None:
     done = converted(tmp_path, {name: CSV})[name]
     assert done.schema == {"user": pl.String, "time": pl.Datetime("us"), "amount": pl.Float64, "coupon": pl.String}
     assert done.rows() == [
@@ -125,7 +125,7 @@ def test_compressed_data_that_is_cut_off(tmp_path: Path, text: str) -> None:
 # --- JSON lines
 
 
-def test_json_lines(tmp_path: Path) -> None:
+def test_dq02_json_lines(tmp_path: Path) -> None:
     lines = [
         {"id": "007", "at": "2026-01-01T10:00:00Z", "n": 1, "tags": ["x"], "deep": {"a": None, "b": 1}},
         {"id": "8", "at": None, "n": 2.5, "tags": "y", "deep": {}, "more": True},

@@ -51,6 +51,10 @@ def refusal(path: Path, dtype: pl.DataType = TEXT, **fields: Any) -> DataError:
 # --- reading
 
 
+def test_a_table_may_have_a_column_of_any_name(tmp_path: Path) -> None:
+    assert pairs(read(tmp_path, {"anon": ["a"], "user": ["v"], "row": [7], "file": ["x"]})) == [("a", "v")]
+
+
 def test_links_sorted_by_id(tmp_path: Path) -> None:
     found = read(tmp_path, {"anon": ["c", "a", None, "", "d", "e"], "user": ["u", "v", "w", "w", None, ""]})
     assert pairs(found) == [("a", "v"), ("c", "u")]

@@ -93,7 +93,7 @@ def test_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_storage_that_does_not_answer_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"problem": os.strerror(errno.ESTALE), "errno": errno.ESTALE}
-    monkeypatch.setattr(probe, "_child_lines", lambda files: iter([json.dumps(answer)]))
+    monkeypatch.setattr(probe, "_child_lines", lambda *_: iter([json.dumps(answer)]))
     with pytest.raises(TransientError, match=r"a\.parquet: Stale file handle") as caught:
         read_footers([tmp_path / "a.parquet"])
     assert caught.value.code == "storage-unreachable"

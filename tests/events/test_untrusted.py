@@ -13,9 +13,10 @@ import pytest
 
 from engine.asked_users import ids_of_file
 from engine.config import Checks, Clusters, Columns, Config, Contacts, Identity, Source
+from engine.contacts.read import ContactsTask, read_contacts
+from engine.contacts.shape import contact_schema
 from engine.errors import ConfigError, DataError, ResourceError
 from engine.events import untrusted_data
-from engine.events.contacts import ContactsTask, contact_schema, read_contacts
 from engine.events.identities import identity_files, read_identities
 from engine.events.probe import read_footers
 from engine.events.untrusted import DataRequest, data_problems
@@ -234,6 +235,7 @@ def test_a_source_without_a_good_file_stops_the_run(tmp_path: Path) -> None:
         open_input(config(tmp_path / "log", tmp_path / "out", "quarantine"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["task-died", "task-timeout", "task-memory"])
 def test_a_file_that_ends_a_worker_is_named(tmp_path: Path, damaged_log: dict[str, list[Path]], code: str) -> None:
     for file in damaged_log["footer"]:

@@ -1,0 +1,1 @@
+"""Contacts: attributes of users, read, cleaned, judged and enriched."""
