@@ -22,6 +22,7 @@ from engine.validation_groups import TABLE as GROUPS_TABLE
 from engine.validation_table import TABLE as VALIDATION_TABLE
 
 SMALL: Final = (
+    "quality",
     "drift",
     "segment_definitions",
     "segment_kpis",

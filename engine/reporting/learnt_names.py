@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.features.spec import FeatureSpec
     from engine.reporting.numbers import Language
 
-TERMS: Final = ("outcome", "series", "measure", "step", "run_fact", "drift_kind")
+TERMS: Final = ("outcome", "series", "measure", "step", "run_fact", "drift_kind", "quality_metric")
 """Vocabularies whose words stand in the texts, in a table of the vocabulary's name."""
 
 _ARTICLE = re.compile(r"(?:an?|une?|the|le|la) ")

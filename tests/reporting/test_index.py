@@ -43,6 +43,7 @@ def test_all_dates_are_listed_and_reports_are_linked(out: Path) -> None:
     assert text.index("15 March 2026 (no report)") < text.index("1 March 2026 (no report)")
 
 
+@pytest.mark.slow
 def test_cards_are_linked_whatever_their_names_hold(out: Path) -> None:
     names = [name for name in read_facts(out, DATES[-1]).now.sizes if "<b>" in name]
     card = card_file(out, DATES[-1], "segment", names[0])
@@ -64,6 +65,7 @@ def test_the_trends(out: Path) -> None:
     assert figures["fits"].table["auc"].is_between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_the_same_state_gives_the_same_page(out: Path) -> None:
     assert index_page(out, SETTINGS) == index_page(out, SETTINGS)
 

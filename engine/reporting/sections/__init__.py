@@ -13,6 +13,7 @@ from engine.reporting.sections import (
     changes,
     choice_of_k,
     cluster_profiles,
+    data_quality,
     files,
     flows,
     importance,
@@ -58,6 +59,7 @@ SCIENTIST: Final[tuple[MakeSection, ...]] = (
 ENGINEER: Final[tuple[MakeSection, ...]] = (
     rows.section,
     rejects.section,
+    data_quality.section,
     files.section,
     timings.section,
     run.section,

@@ -14,7 +14,7 @@ from engine.reporting.sections.rows import MOST_LISTED, whole_numbers
 if TYPE_CHECKING:
     from engine.reporting.facts import Facts
 
-QUALITY: Final = ("rejected", "duplicate", "left_out", "excluded")
+QUALITY: Final = ("rejected", "duplicate", "left_out", "excluded", "erased")
 """Outcomes of rows that tell of the quality of a source; `merged` and `after_as_of` are as they should be."""
 _JUMP: Final = 0.01
 """Rise of the share of rejected rows since the date before that asks for attention."""

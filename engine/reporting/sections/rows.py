@@ -13,7 +13,7 @@ from engine.reporting.model import Field, Figure, Section
 if TYPE_CHECKING:
     from engine.reporting.facts import Facts
 
-OUTCOMES: Final = ("kept", "merged", "duplicate", "after_as_of", "rejected", "excluded", "left_out")
+OUTCOMES: Final = ("kept", "merged", "duplicate", "after_as_of", "rejected", "excluded", "erased", "left_out")
 """What can become of a row, in the order in which it is told; together they are the rows read."""
 MOST_LISTED: Final = 25
 

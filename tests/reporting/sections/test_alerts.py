@@ -13,7 +13,7 @@ from tests.reporting.samples import made, side, told
 THEN, NOW = date(2026, 2, 1), date(2026, 3, 1)
 
 
-def test_people_who_are_about_to_go() -> None:
+def test_dq12_people_who_are_about_to_go() -> None:
     before = side(THEN, 400, {"at_Risk": (90, 5.0), "champions": (310, 9.0)})
     facts = made(side(NOW, 400, {"at_Risk": (100, 5.0), "champions": (300, 9.0)}), before)
     assert "At risk: 100 people, 25.0% of all (+10 since 1 February 2026)." in told(section(facts), facts)
