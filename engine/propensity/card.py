@@ -43,17 +43,20 @@ _BACKTICKS = re.compile("`+")
 Paragraphs = list[str]
 
 
-def model_card(spec: ModelSpec, attributes: Collection[str], versions: Mapping[str, str]) -> str:
+def model_card(
+    spec: ModelSpec, attributes: Collection[str], versions: Mapping[str, str], among: Sequence[str] = ()
+) -> str:
     """The card of one model.
 
     Args:
         spec: The model.
         attributes: Names of the contact attributes, which are known as of today only.
         versions: Versions of the code that writes the card.
+        among: What is said of the users beside the population: which of them it is for by what they agreed to.
     """
     sections = {
         "What it predicts": _prediction(spec),
-        "For whom": _population(spec),
+        "For whom": [*_population(spec), *among],
         "Intended use": _use(spec),
         "Data": _data(spec),
         "Quality out of time": _quality(spec),

@@ -111,6 +111,9 @@ class ModelSpec:
     def to_json(self) -> str:
         """The spec as JSON with one field per line; the same spec gives the same bytes."""
         fields = _adapter().dump_python(self, mode="json")
+        if not self.target.purposes:
+            # Models of before there were any stay what they were.
+            del fields["target"]["purposes"]
         lines = (f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
         return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -62,6 +62,11 @@ def binned(users: pl.DataFrame, attributes: Collection[str], cards: Collection[s
             yield _by_value(users[column].cast(pl.String))
 
 
+def is_attribute(column: str) -> bool:
+    """Whether a binned column is a contact attribute."""
+    return column not in {*RANGES, *VALUES} and not (column.startswith("points_") and column.endswith("_class"))
+
+
 def range_labels(edges: tuple[int, ...]) -> tuple[str, ...]:
     """What the ranges are called: `[0, 30)`, …, `[730, ∞)`."""
     return (*(f"[{low}, {high})" for low, high in pairwise(edges)), f"[{edges[-1]}, ∞)")

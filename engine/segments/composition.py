@@ -8,13 +8,18 @@ from typing import Final
 
 import polars as pl
 
+from engine.contacts.personal import is_of_one
 from engine.propensity.psi import stability_index
+from engine.segments.bins import is_attribute
 from engine.segments.stats import Histogram, SegmentStats
 
 OTHER: Final = "(other)"
 """The bin of all values of a column but its `MOST_NAMED` most frequent ones."""
 
 MOST_NAMED: Final = 20
+
+LEAST_USERS: Final = 5
+"""A value of a contact attribute that fewer users have is among the others: it would name its owner."""
 
 COMPOSITION_SCHEMA: Final = pl.Schema(
     {
@@ -42,7 +47,8 @@ def segment_composition(stats: SegmentStats) -> pl.DataFrame:
     with its `degrees_of_freedom`; null for a segment of nobody or everybody.
 
     Columns with more than `engine.segments.bins.MOST_VALUES` values are left out; of others the `MOST_NAMED` values
-    that most of all users have are named.
+    that most of all users have are named, and none of a contact attribute that fewer than `LEAST_USERS` have, or that
+    looks like an address, a telephone number or an id: a family or a company shares one.
 
     Args:
         stats: Counts of the whole run.
@@ -107,8 +113,10 @@ def _named(histogram: Histogram) -> tuple[str, tuple[str | None, ...], list[list
     values = [name for name in given if name is not None]
     missing = [None] if None in base else []
     bins: list[str | None]
-    if len(values) > MOST_NAMED:
-        frequent = sorted((name for name in values if name != OTHER), key=lambda name: (-base[name], name))
+    own = is_attribute(histogram.column)
+    rare = {name for name in values if own and (base[name] < LEAST_USERS or is_of_one(name))}
+    if len(values) > MOST_NAMED or rare:
+        frequent = sorted((name for name in values if name not in {OTHER, *rare}), key=lambda name: (-base[name], name))
         bins = [*sorted(frequent[:MOST_NAMED]), OTHER, *missing]
     elif all(name.removeprefix("-").isdecimal() for name in values):
         bins = [*sorted(values, key=int), *missing]

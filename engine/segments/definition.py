@@ -60,6 +60,7 @@ class Definition:
         labels: Language and text.
         campaigns, cost, description: As configured.
         version: Eight hexadecimal digits of a hash of what decides who is in it: kind, group, rule or list's content.
+        purposes: What users must have agreed to, all of it, to be in it.
     """
 
     name: str
@@ -74,3 +75,4 @@ class Definition:
     cost: float | None = None
     description: str = ""
     version: str = field(default="", compare=False)
+    purposes: tuple[str, ...] = ()

@@ -137,6 +137,7 @@ def _configured(segment: Segment) -> Definition:
         campaigns=segment.campaigns,
         cost=segment.cost,
         description=segment.description,
+        purposes=segment.purposes,
     )
 
 
@@ -150,9 +151,19 @@ def _arms(experiment: Experiment) -> list[Definition]:
             arm=Arm(experiment.name, experiment.key, low, high),
             campaigns=experiment.campaigns,
             description=f"Arm {arm!r} of the experiment {experiment.name!r}.",
+            purposes=experiment.purposes,
         )
         for arm, (low, high) in arm_bounds(experiment.arms).items()
     ]
+
+
+def segment_purposes(config: Config) -> dict[str, tuple[str, ...]]:
+    """What users must have agreed to beside `consent.process`, by name of segment or arm; of those that ask."""
+    own = {_nfc(segment.name): segment.purposes for segment in config.segments}
+    arms = {
+        f"{experiment.name}_{arm}": experiment.purposes for experiment in config.experiments for arm in experiment.arms
+    }
+    return {name: purposes for name, purposes in (own | arms).items() if purposes}
 
 
 def _fallbacks(config: Config) -> list[Definition]:
@@ -199,6 +210,8 @@ def _version(one: Definition, rfm: object) -> str:
         parts["list"] = [content_hash(one.list.path), str(one.list.frozen_on), str(one.list.expires_on)]
     if one.arm is not None:
         parts["arm"] = [one.arm.key, one.arm.low, one.arm.high]
+    if one.purposes:
+        parts["purposes"] = sorted(one.purposes)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
 
 

@@ -53,6 +53,7 @@ def evaluate(
     lists: Mapping[str, pl.Series],
     tenures: pl.DataFrame | None,
     as_of: date,
+    agreed: Mapping[str, pl.Series] | None = None,
 ) -> Evaluated:
     """The segments of each user: of an exclusive group the first that holds, and every tag that does.
 
@@ -63,6 +64,7 @@ def evaluate(
         lists: By segment, the ids of static lists, in the type of `user_id`; a missing one counts as empty.
         tenures: Memberships of the date before: `user_id`, `segment`, `entered_on`; None without one.
         as_of: The day of the run.
+        agreed: By segment that asks for purposes, whether each user agreed to them; others cannot be in it.
 
     Raises:
         ConfigError: Rules that fail on a value in the data; all that do so at the same depth.
@@ -85,7 +87,8 @@ def evaluate(
     for names in plan.stages:
         stage = [by_name[name] for name in names]
         known |= _clauses(plan, names, known, table)
-        raw |= _matches(stage, frame, _rules(plan, names, known), listed, as_of, rfm=rfm)
+        matches = _matches(stage, frame, _rules(plan, names, known), listed, as_of, rfm=rfm)
+        raw |= {name: match & agreed[name] if agreed and name in agreed else match for name, match in matches.items()}
         settled = _settled(plan, stage, raw, tried)
         final |= settled
         table = table.with_columns(

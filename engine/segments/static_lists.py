@@ -20,10 +20,11 @@ import polars as pl
 from engine.asked_users import as_stored, ids_of_file
 from engine.errors import ConfigError
 from engine.events.keys import user_key
+from engine.privacy.ids import IdRules, without_erased
 from engine.remote.address import is_remote
 from engine.remote.fetch import fetched_as
 from engine.remote.listing import list_matches
-from engine.rollups.ranges import KeyRange
+from engine.rollups.ranges import KeyRange, in_range
 from engine.segments.definition import Definition, StaticList
 from engine.tables.durable import durable_parquet_at
 
@@ -88,6 +89,20 @@ def read_lists(definitions: Sequence[Definition], user_dtype: str) -> dict[str, 
     return lists
 
 
+def kept_lists(lists: Mapping[str, pl.Series], rules: IdRules) -> dict[str, pl.Series]:
+    """The lists as the tables have their users: without those who were erased, and as pseudonyms where asked for.
+
+    Args:
+        lists: What `read_lists` gave for ids of the sources.
+        rules: What becomes of ids.
+    """
+    if not rules.change_ids:
+        return dict(lists)
+    return {
+        name: without_erased(ids.to_frame("user_id"), rules, "user_id")["user_id"].sort() for name, ids in lists.items()
+    }
+
+
 def linked_lists(lists: Mapping[str, pl.Series], links: pl.DataFrame | None) -> dict[str, pl.Series]:
     """The lists with each user once, whichever of their ids stand in it.
 
@@ -142,7 +157,7 @@ def bucket_lists(file: Path, keys: KeyRange, users: pl.Series) -> dict[str, pl.S
     """
     found = (
         pl.scan_parquet(file, glob=False, hive_partitioning=False)
-        .filter(keys.contains() | pl.col("user_id").is_in(users.implode()))
+        .filter(in_range(keys, users))
         .select("segment", "user_id")
         .collect()
     )
@@ -151,7 +166,7 @@ def bucket_lists(file: Path, keys: KeyRange, users: pl.Series) -> dict[str, pl.S
 
 
 def unknown_ids(
-    definitions: Sequence[Definition], lists: Mapping[str, pl.Series], found: Mapping[str, int], users: pl.LazyFrame
+    definitions: Sequence[Definition], lists: Mapping[str, pl.Series], found: Mapping[str, int]
 ) -> tuple[str, ...]:
     """A line for each list with ids that no user has, where they are to be ignored.
 
@@ -159,7 +174,6 @@ def unknown_ids(
         definitions: The segments.
         lists: What `read_lists` gave.
         found: By segment, the users whose id is in the list: the sum of `Evaluated.listed` over all buckets.
-        users: `user_id` of all users; read only when ids are missing, to name some.
 
     Raises:
         ConfigError: Ids that no user has, in lists that must not have any; all lists at once.
@@ -172,10 +186,7 @@ def unknown_ids(
             continue
         text = f"{missing} of {len(lists[definition.name])} ids of its list belong to no user"
         if listed.refuse_unknown:
-            asked = lists[definition.name].alias("user_id").to_frame().lazy()
-            some = asked.join(users.select("user_id"), on="user_id", how="anti").sort("user_id").head(_SHOWN).collect()
-            names = ", ".join(map(str, some["user_id"])) + (", …" if missing > some.height else "")
-            problems.append(f"  - {definition.name!r}: {text}: {names} ({listed.path})")
+            problems.append(f"  - {definition.name!r}: {text} ({listed.path})")
         else:
             notes.append(f"segment {definition.name!r}: {text}")
     if problems:
@@ -205,13 +216,13 @@ def _checked(ids: pl.Series, user_dtype: str, listed: StaticList) -> tuple[pl.Se
     if wrong.any():
         problems.append(
             f"{_times(wrong, 'id')} that no user can have, as the log's ids are whole numbers: "
-            f"first {text.filter(wrong)[0]!r} in {unit} {_first(wrong)}"
+            f"first in {unit} {_first(wrong)}"
         )
     again = ~values.is_first_distinct() & ~blank & ~wrong
     if again.any():
         first = values.filter(again)[0]
         problems.append(
-            f"{_times(again, 'duplicate')}: first {first!r} in {unit} {_first(again)}, "
+            f"{_times(again, 'duplicate')}: first in {unit} {_first(again)}, "
             f"which stands in {unit} {_first(values == first)} already"
         )
     return values.sort(), [f"{problem} ({listed.path})" for problem in problems]

@@ -128,6 +128,7 @@ def test_values_of_a_preset_are_shown_with_their_origin(tmp_path: Path) -> None:
         "targets.gone.absent": (True, "preset churn"),
         "targets.gone.population": ("days_since_order < 90", "preset churn"),
         "targets.gone.horizon_days": (14, f"{file}:9"),
+        "targets.gone.purposes": ([], "default"),
     }
     stated = load_config(file, overrides={"events.click": "tap", "targets.gone.event": "visit"})
     assert stated.origins["targets.gone.event"] == "command line"

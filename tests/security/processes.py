@@ -12,12 +12,16 @@ LISTENS = "0A"
 
 @dataclass(frozen=True)
 class Socket:
-    """A socket of the Internet family; `listens` says of a datagram socket that it is bound and not connected."""
+    """A socket of the Internet family; `listens` says of a datagram socket that it is bound and not connected.
+
+    `peer` is the other end, host and port; of a socket that listens there is none.
+    """
 
     protocol: str
     address: str
     port: int
     listens: bool
+    peer: str = ""
 
     @property
     def is_loopback(self) -> bool:
@@ -64,7 +68,9 @@ def _internet() -> Iterator[tuple[str, Socket]]:
                 fields = line.split()
                 address, _, port = fields[1].partition(":")
                 listens = fields[3] == LISTENS if protocol.startswith("tcp") else fields[2].endswith(":0000")
-                yield fields[9], Socket(protocol, _dotted(address), int(port, 16), listens)
+                other, _, at = fields[2].partition(":")
+                peer = "" if listens else f"{_dotted(other)}:{int(at, 16)}"
+                yield fields[9], Socket(protocol, _dotted(address), int(port, 16), listens, peer)
 
 
 def _dotted(text: str) -> str:

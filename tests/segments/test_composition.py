@@ -7,7 +7,14 @@ import polars as pl
 import pytest
 from scipy.stats import chi2_contingency
 
-from engine.segments.composition import COMPOSITION_SCHEMA, OTHER, composition_shift, named_counts, segment_composition
+from engine.segments.composition import (
+    COMPOSITION_SCHEMA,
+    LEAST_USERS,
+    OTHER,
+    composition_shift,
+    named_counts,
+    segment_composition,
+)
 from tests.segments.counted import counted, holds_of, users_of
 
 SHARES = {"half": 0.5, "nobody": 0.0, "everyone": 1.0}
@@ -60,21 +67,35 @@ def test_numbers_are_in_their_order_and_ranges_in_theirs() -> None:
 
 
 def test_rare_values_are_put_together() -> None:
-    values = [f"v{number:02}" for number in range(30)] * 3 + ["v29"] * 9 + [None]
-    users = users_of(100).with_columns(country=pl.Series(values))
-    table = segment_composition(counted(users, holds_of(100, {"everyone": 1.0}))).filter(column="country")
+    values = [f"v{number:02}" for number in range(30)] * 6 + ["v29"] * 19 + [None]
+    users = users_of(200).with_columns(country=pl.Series(values))
+    table = segment_composition(counted(users, holds_of(200, {"everyone": 1.0}))).filter(column="country")
     bins = table["bin"].to_list()
     assert bins == [*(f"v{number:02}" for number in range(19)), "v29", OTHER, None]
-    assert dict(zip(bins, table["users"], strict=True))[OTHER] == 30
-    assert table["users"].sum() == 100
+    assert dict(zip(bins, table["users"], strict=True))[OTHER] == 60
+    assert table["users"].sum() == 200
+
+
+def test_values_of_few_users_name_nobody() -> None:
+    values = ["Paris"] * 89 + [f"{number} rue des Lilas" for number in range(3)] * 2 + ["Lyon"] * LEAST_USERS
+    users = users_of(100).with_columns(country=pl.Series(values))
+    table = segment_composition(counted(users, holds_of(100, {"everyone": 1.0}))).filter(column="country")
+    assert dict(table.select("bin", "users").iter_rows()) == {"Lyon": LEAST_USERS, "Paris": 89, OTHER: 6}
+
+
+@pytest.mark.parametrize("shared", ["family@example.org", "+33 1 44 55 66 77", "700000007"])
+def test_an_address_that_many_users_share_is_not_named(shared: str) -> None:
+    users = users_of(100).with_columns(country=pl.Series([shared] * 60 + ["Paris"] * 40))
+    table = segment_composition(counted(users, holds_of(100, {"everyone": 1.0}))).filter(column="country")
+    assert dict(table.select("bin", "users").iter_rows()) == {"Paris": 40, OTHER: 60}
 
 
 def test_a_value_that_is_called_other_is_among_the_others() -> None:
-    values = [OTHER] * 40 + [f"v{number:02}" for number in range(30)] * 2
-    users = users_of(100).with_columns(country=pl.Series(values))
-    table = segment_composition(counted(users, holds_of(100, {"everyone": 1.0}))).filter(column="country")
+    values = [OTHER] * 40 + [f"v{number:02}" for number in range(30)] * 5
+    users = users_of(190).with_columns(country=pl.Series(values))
+    table = segment_composition(counted(users, holds_of(190, {"everyone": 1.0}))).filter(column="country")
     assert table["bin"].to_list() == [*(f"v{number:02}" for number in range(20)), OTHER]
-    assert table["users"].to_list()[-1] == 60
+    assert table["users"].to_list()[-1] == 90
 
 
 def test_what_guards_compare_is_what_the_table_says() -> None:

@@ -1,0 +1,1 @@
+"""What protects people: the key, pseudonyms, who was erased, who objects, and who may read files."""
