@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import uuid4
@@ -102,7 +103,7 @@ class DeltaTables:
                 continue
             with self.errors():
                 if table.transaction_version(_app_id(part.as_of)) == part.mark:
-                    self._discard(part.table, added or [])
+                    self.discard(part.table, added or [])
                     return int(table.version())
                 schema = _merged(table, part)
                 if added is None:
@@ -114,7 +115,7 @@ class DeltaTables:
                     continue
                 before = table.version()
                 table.update_incremental()
-            self._sync_log(table, since=before)
+            self.sync_log(table, since=before)
             return int(table.version())
         raise give_up(part.table, ATTEMPTS)
 
@@ -161,7 +162,7 @@ class DeltaTables:
         actions = []
         for file in part.files:
             path = _new_path(file)
-            self._put(part, file, path)
+            self.put(part.table, path, partial(copy_checked, part, file))
             actions.append(
                 AddAction(
                     path=path,
@@ -174,21 +175,23 @@ class DeltaTables:
             )
         return actions
 
-    def _put(self, part: Part, file: FileRecord, path: str) -> None:
-        folder = self.local(part.table)
+    def put(self, table: str, path: str, write: Callable[[BinaryIO], None]) -> None:
+        """Write a new file below a table, on stable storage; it is in no version yet."""
+        folder = self.local(table)
         if folder is None:
-            store, root = open_store(self.uri(part.table))
+            store, root = open_store(self.uri(table))
             with store.open_output_stream(f"{root}/{path}") as stream:
-                copy_checked(part, file, cast("BinaryIO", stream))
+                write(cast("BinaryIO", stream))
             return
         target = folder / path
         disk.make_folder(target.parent)
         with disk.storage_errors(target.parent), effects.create(target) as handle:
-            copy_checked(part, file, handle)
+            write(handle)
             disk.sync_file(handle, target)
         disk.sync_folder(target.parent)
 
-    def _discard(self, table: str, added: list[AddAction]) -> None:
+    def discard(self, table: str, added: list[AddAction]) -> None:
+        """Remove files that came to no commit."""
         folder = self.local(table)
         for action in added:
             # A file that stays behind is in no version: `vacuum` removes it.
@@ -199,7 +202,8 @@ class DeltaTables:
                 else:
                     disk.remove_file(folder / action.path)
 
-    def _sync_log(self, table: DeltaTable, since: int) -> None:
+    def sync_log(self, table: DeltaTable, since: int) -> None:
+        """The log after a version is on stable storage; an object store keeps what it has answered for."""
         folder = self.local(table_name(table))
         if folder is None:
             return
@@ -221,10 +225,14 @@ def _app_id(as_of: date) -> str:
 
 
 def _new_path(file: FileRecord) -> str:
-    # Below the same folders as published: some readers take partitions from paths. The name is new each time, so that
-    # what an attempt left half-written is never taken for a file of another.
+    # Below the same folders as published: some readers take partitions from paths.
     published = PurePosixPath(file.path)
-    return str(PurePosixPath(*published.parts[1:-1]) / f"{published.stem}-{uuid4().hex[:16]}.parquet")
+    return new_name(str(PurePosixPath(*published.parts[1:-1]) / published.stem))
+
+
+def new_name(stem: str) -> str:
+    """A file name that no attempt had: what one left half-written is never taken for a file of another."""
+    return f"{stem}-{uuid4().hex[:16]}.parquet"
 
 
 def _merged(table: DeltaTable, part: Part) -> DeltaSchema:

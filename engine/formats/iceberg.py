@@ -36,9 +36,11 @@ NAMESPACE = "tamis"
 ATTEMPTS = 20
 ROW_GROUP_ROWS = 122_880
 _PAUSE = 0.05
+SILENT = {"write.metadata.metrics.default": "none", "write.metadata.metrics.column.user_id": "none"}
+"""Manifests keep smallest and largest values for as long as there are snapshots; so they are told none."""
 _PROPERTIES = {
+    **SILENT,
     "commit.retry.num-retries": "0",
-    "write.metadata.metrics.default": "none",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
     "write.parquet.compression-codec": "zstd",
@@ -109,7 +111,7 @@ class IcebergTables:
                 self._create(part)
                 continue
             if _mark(table, part.as_of) == part.mark:
-                self._discard(table, written or [])
+                self.discard(table, written or [])
                 return _snapshot(table)
             with self.errors(), self.contested() as won:
                 self._widen(table, part)
@@ -184,7 +186,8 @@ class IcebergTables:
             with table.update_schema() as update:
                 update.union_by_name(fresh)
 
-    def _discard(self, table: Table, written: Sequence[DataFile]) -> None:
+    def discard(self, table: Table, written: Sequence[DataFile]) -> None:
+        """Remove files that came to no commit."""
         for file in written:
             # A file that stays behind is in no snapshot: `vacuum` removes it.
             with suppress(OSError):

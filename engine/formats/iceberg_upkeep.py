@@ -26,7 +26,7 @@ def state(tables: IcebergTables, name: str) -> TableState:
     if table is None:
         return TableState(name, tables.uri(name))
     with tables.errors():
-        files = _files(table)
+        files = files_of_table(table)
         days = {_as_of(table, file).isoformat() for file in files}
         snapshot = table.current_snapshot()
         return TableState(
@@ -61,9 +61,10 @@ def optimize(tables: IcebergTables, name: str) -> Compaction:
     if table is None:
         return Compaction(name)
     with tables.errors():
-        groups = list(_small(_files(table)))
+        groups = list(_small(files_of_table(table)))
         written = [
-            write_batches(table, _batches(table, group), _values(table, group[0]), "part-compacted") for group in groups
+            write_batches(table, batches_of(table, group), partition_values(table, group[0]), "part-compacted")
+            for group in groups
         ]
         old = [file for group in groups for file in group]
         if not old:
@@ -102,15 +103,17 @@ def vacuum(
             table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in expired]).commit()
             table.refresh()
         gone = {snapshot.snapshot_id for snapshot in expired}
-        needed = set(_needed(table, [one for one in table.snapshots() if one.snapshot_id not in gone]))
-        return _remove(table, needed, before, dry_run=dry_run)
+        needed = set(needed_files(table, [one for one in table.snapshots() if one.snapshot_id not in gone]))
+        return remove_unneeded(table, needed, before, dry_run=dry_run)
 
 
-def _files(table: Table) -> list[DataFile]:
+def files_of_table(table: Table) -> list[DataFile]:
+    """The data files of the current snapshot, by path."""
     return sorted((task.file for task in table.scan().plan_files()), key=lambda file: file.file_path)
 
 
-def _values(table: Table, file: DataFile) -> dict[str, Any]:
+def partition_values(table: Table, file: DataFile) -> dict[str, Any]:
+    """Value of each partition column of a file."""
     values = {field.name: file.partition[place] for place, field in enumerate(table.spec().fields)}
     return {**values, "as_of": _as_of(table, file)}
 
@@ -139,7 +142,8 @@ def _small(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
             yield group
 
 
-def _batches(table: Table, files: Sequence[DataFile]) -> Iterator[pa.RecordBatch]:
+def batches_of(table: Table, files: Sequence[DataFile]) -> Iterator[pa.RecordBatch]:
+    """The rows of data files, a row group at a time."""
     from pyarrow.parquet import ParquetFile
 
     for file in files:
@@ -174,7 +178,8 @@ def _expired(table: Table, before: datetime, keep: int) -> list[Snapshot]:
     return [snapshot for snapshot in replaced if snapshot.snapshot_id not in kept]
 
 
-def _needed(table: Table, snapshots: Sequence[Snapshot]) -> Iterator[str]:
+def needed_files(table: Table, snapshots: Sequence[Snapshot]) -> Iterator[str]:
+    """Every file that a table needs for some of its snapshots, metadata among them."""
     yield table.metadata_location
     for log in table.metadata.metadata_log:
         yield log.metadata_file
@@ -190,7 +195,8 @@ def _needed(table: Table, snapshots: Sequence[Snapshot]) -> Iterator[str]:
                 yield entry.data_file.file_path
 
 
-def _remove(table: Table, needed: set[str], before: datetime, *, dry_run: bool) -> list[str]:
+def remove_unneeded(table: Table, needed: set[str], before: datetime, *, dry_run: bool) -> list[str]:
+    """Remove the files below a table that are older than `before` and not needed; returns their paths in the table."""
     from pyarrow.fs import FileSelector, FileType
     from pyiceberg.io.pyarrow import PyArrowFileIO
 

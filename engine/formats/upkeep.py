@@ -41,3 +41,22 @@ class Compaction:
     table: str
     removed: int = 0
     added: int = 0
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was erased from a table: rows of its newest version, the files that held them, and what was removed.
+
+    Attributes:
+        format: `delta`, `iceberg`, or `parquet` for files in an object store.
+        table: Its name in the format.
+        rows: Rows of the people.
+        rewritten: Files that were written again without them.
+        removed: Files that went: those, and all of earlier versions.
+    """
+
+    format: str
+    table: str
+    rows: int = 0
+    rewritten: int = 0
+    removed: int = 0

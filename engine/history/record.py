@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Literal
 
@@ -167,6 +168,12 @@ def with_outcome(attempt: Attempt, record: RunRecord) -> Attempt:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that a run's numbers and its fate depend on, and of Python."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Each is a search of the whole path of modules, and none changes while a process runs.
     import platform
 
     found = {"python": platform.python_version()}

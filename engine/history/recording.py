@@ -66,7 +66,7 @@ class Asked:
     as_of: date | None
     path: str = ""
     overrides: Mapping[str, object] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     quiet: bool = False
 
 

@@ -33,6 +33,7 @@ FRAGMENTS: Final = (
     ("drift-unseen", "features have values that no model knows"),
     ("list-not-in-force", "has no members: its list"),
     ("list-unknown-ids", "ids of its list belong to no user"),
+    ("quality-limit", "quality: "),
     ("schema-changed", "columns of "),
 )
 """Codes, and words that stand in no warning of a later one."""

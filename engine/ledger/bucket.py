@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.features.spec import FeatureSpec
 from engine.identity import run_mark
+from engine.ledger import causes
 from engine.ledger.changes import ENTER, EXIT, changes, ended
 from engine.ledger.evidence import Evidence, explain, files_of
 from engine.ledger.flows import Flow, flow_counts
@@ -57,11 +58,13 @@ class BucketFiles:
     Attributes:
         sets: `user_id`, `segment`, `group`: who is in which segment (other columns are not read).
         features, scores: The tables of these names.
+        gone: `user_id` and `cause` of users with events of whom nothing is computed.
     """
 
     sets: str | None
     features: str | None
     scores: str | None
+    gone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Scored:
         buckets: The files of each bucket, in the order of their ranges of keys; their number is a power of two.
         definitions: Files of the table `segment_definitions`, absolute.
         spec: The features, for event functions of rules; None when they are not known: reasons are shorter then.
+        told: Files of the published `membership_changes` of the date, absolute, of which nothing but the users of whom
+            nothing is computed counts; none of a date that is not published yet.
     """
 
     as_of: date
@@ -85,6 +90,7 @@ class Scored:
     buckets: tuple[BucketFiles, ...]
     definitions: tuple[str, ...]
     spec: FeatureSpec | None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def ledger_tasks(scored: Scored, previous: Previous | None, staging: Path) -> li
         staging: Work folder of the run; the tables are staged below it.
     """
     everyone = files_of([each.features for each in scored.buckets]) if previous and previous.scattered else ()
-    shared = Scored(scored.as_of, scored.run_id, scored.user_dtype, scored.rekeyed, (), scored.definitions, scored.spec)
+    shared = replace(scored, buckets=())
     return [
         LedgerTask(
             bucket=number,
@@ -244,13 +250,28 @@ def _explained(
     users = changed["user_id"].unique().sort()
     known = (then.there(users), current.there(users))
     sides = (_definitions(tuple(previous.paths("segment_definitions"))), definitions)
-    plain = plain_reasons(changed, sides, known, (previous.as_of, scored.as_of)).with_columns(_NO_CLAUSE)
+    days = (previous.as_of, scored.as_of)
+    plain = plain_reasons(changed, sides, known, days, _gone(task, users)).with_columns(_NO_CLAUSE)
     missing = plain["reason"].is_null()
     if not missing.any():
         return plain
     previous.check("scores")
     told = explain(plain.filter(missing), then, current, scored.spec, frozenset(definitions["segment"]))
     return plain.with_columns(plain[name].scatter(missing.arg_true(), told[name]) for name in told.columns)
+
+
+def _gone(task: LedgerTask, users: pl.Series) -> pl.DataFrame | None:
+    """`user_id` and `cause` of those of the users of whom nothing may be computed; None where none are known."""
+    if task.files.gone is not None:
+        return pl.read_parquet(task.files.gone, glob=False, hive_partitioning=False)
+    if not task.scored.told:
+        return None
+    # Of a date that is corrected, the ledger it had knows them.
+    kinds = {causes.TEXTS[kind]: kind for kind in causes.WITHHELD}
+    scan = pl.scan_parquet(list(task.scored.told), glob=False, hive_partitioning=False)
+    exits = (pl.col("change") == EXIT) & pl.col("reason").is_in(list(kinds)) & pl.col("user_id").is_in(users.implode())
+    found = scan.filter(exits).select("user_id", "reason").unique().collect()
+    return found.select("user_id", cause=pl.col("reason").replace_strict(kinds, return_dtype=pl.String)).sort("user_id")
 
 
 def _definitions(paths: tuple[str, ...]) -> pl.DataFrame:

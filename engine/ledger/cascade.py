@@ -165,7 +165,16 @@ def published_scored(manifest: Manifest, out: Path) -> Scored:
         ),
         definitions=() if definitions is None else tuple(str(out / path) for _, path in parts_of(definitions)),
         spec=features_of(manifest),
+        told=_told(manifest, out),
     )
+
+
+def _told(manifest: Manifest, out: Path) -> tuple[str, ...]:
+    """Files of the changes of a date that has withheld users; none of others."""
+    changes = next((table for table in manifest.tables if table.name == "membership_changes"), None)
+    if changes is None or "withheld" not in manifest.counts:
+        return ()
+    return tuple(str(out / path) for _, path in parts_of(changes))
 
 
 def ledger_records(

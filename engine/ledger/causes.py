@@ -11,6 +11,10 @@ from typing import Final
 FIRST_RUN: Final = "first_run"
 NEW_USER: Final = "new_user"
 USER_GONE: Final = "user_gone"
+CONSENT_WITHDRAWN: Final = "consent_withdrawn"
+CONSENT_MISSING: Final = "consent_missing"
+OBJECTED: Final = "objected"
+"""A user is gone because nothing may be computed any more."""
 SEGMENT_NEW: Final = "segment_new"
 SEGMENT_REMOVED: Final = "segment_removed"
 RULE_CHANGED: Final = "rule_changed"
@@ -28,6 +32,9 @@ CLAUSE_FALSE: Final = "clause_false"
 OTHER: Final = "other"
 """All causes beyond those that are told apart."""
 
+WITHHELD: Final = (CONSENT_WITHDRAWN, CONSENT_MISSING, OBJECTED)
+"""Why nothing may be computed of a user who has events."""
+
 SCORES: Final = ("r_score", "f_score", "m_score")
 """What an RFM map reads."""
 
@@ -42,6 +49,9 @@ TEXTS: Final = {
     FIRST_RUN: "first run",
     NEW_USER: "new user",
     USER_GONE: "user is gone",
+    CONSENT_WITHDRAWN: "consent withdrawn",
+    CONSENT_MISSING: "consent missing",
+    OBJECTED: "user objects",
     SEGMENT_NEW: "segment is new",
     SEGMENT_REMOVED: "segment was removed",
     RULE_CHANGED: "rule changed",

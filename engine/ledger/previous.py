@@ -32,6 +32,8 @@ MEMBERS: Final = ("user_id", "segment", "group", "entered_on", "previous_segment
 
 _PART = re.compile(r"part-(\d{5})-")
 _SHOWN: Final = 20
+KEY_COUNT: Final = "key"
+"""Under what a manifest says with which key its users' pseudonyms were made."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +237,18 @@ def previous_members(
     return pl.concat([rows.filter(here), gone]).select(MEMBERS).sort("user_id", "segment")
 
 
-def check_user_type(out: Path, as_of: date, user_dtype: str) -> None:
-    """Stop before any work when the ids of users have another type than on the published dates around `as_of`.
+def check_user_type(out: Path, as_of: date, user_dtype: str, key: str | None = None) -> None:
+    """Stop before any work when the ids of users are others than on the published dates around `as_of`.
+
+    Args:
+        out: The output root.
+        as_of: The date.
+        user_dtype: Their type.
+        key: Id of the key that they are pseudonyms under; None when they are not.
 
     Raises:
-        DataError: They have: who stayed and who left could not be told.
+        DataError: They are of another type, or pseudonyms under another key: who stayed and who left could not be
+            told.
     """
     dates = published_dates(out)
     for days in ([day for day in reversed(dates) if day < as_of], [day for day in dates if day > as_of]):
@@ -253,6 +262,16 @@ def check_user_type(out: Path, as_of: date, user_dtype: str) -> None:
                 "who stayed in a segment and who left cannot be told",
                 code="ledger-user-id-type",
                 hint="Cast the ids as before, or publish into another folder.",
+            )
+        before = manifest.counts.get(KEY_COUNT)
+        if found is not None and before != key:
+            said = [f"pseudonyms under the key {one}" if one else "ids of the sources" for one in (key, before)]
+            raise DataError(
+                f"users have {said[0]}; the memberships published for {manifest.as_of} have {said[1]}: "
+                "who stayed in a segment and who left cannot be told",
+                code="ledger-key",
+                hint="Go on with the earlier key, or publish into another folder and remove this one when nobody reads "
+                "it any more (docs/pseudonyms.md, rotation).",
             )
 
 

@@ -36,6 +36,7 @@ def plain_reasons(
     definitions: tuple[pl.DataFrame | None, pl.DataFrame],
     users: tuple[pl.Series, pl.Series],
     days: tuple[date | None, date],
+    gone: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Reasons that need no value of a user: runs, users, segments and lists that came, went or changed.
 
@@ -44,6 +45,7 @@ def plain_reasons(
         definitions: Of the date before (None on the first date) and of the date: the columns of `DEFINITION`.
         users: Of the users of the changes, those that were there on the date before, and on the date.
         days: The two dates; None on the first date.
+        gone: `user_id` and `cause` of users who are gone because nothing may be computed of them; None without any.
 
     Returns:
         The changes in their order with `kind` (of the segment), `other_kind` (of the segment `other`), `rule`,
@@ -70,7 +72,7 @@ def plain_reasons(
         pl.when(enters & ~pl.col("user_id").is_in(users[0].implode()))
         .then(pl.lit(causes.NEW_USER))
         .when(~enters & ~pl.col("user_id").is_in(users[1].implode()))
-        .then(pl.lit(causes.USER_GONE))
+        .then(pl.col("gone").fill_null(causes.USER_GONE))
         .when(enters & pl.col("was_kind").is_null())
         .then(pl.lit(causes.SEGMENT_NEW))
         .when(~enters & kind.is_null())
@@ -99,7 +101,9 @@ def plain_reasons(
     group_reason = (
         pl.when(enters).then(pl.format("no longer in {}", "other")).otherwise(pl.format("taken by {}", "other"))
     )
-    joined = changes
+    nobody = pl.DataFrame(schema={"user_id": changes.schema["user_id"], "cause": pl.String})
+    for_good = (nobody if gone is None else gone).select("user_id", gone="cause")
+    joined = changes.join(for_good, on="user_id", how="left", maintain_order="left")
     for on, side in (
         ("segment", now.rename({"rule_version": "version"})),
         ("segment", then.select("segment", was_kind="kind", was_version="rule_version")),

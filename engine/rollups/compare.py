@@ -25,7 +25,7 @@ class UnitState:
         days: First and last day with an event, as days since 1970-01-01; None without one.
         rows: Rows of its files; None for new units, as are the other numbers: they are not read for this.
         kept, duplicates, merged: Events, repeats of them, and further lines of orders.
-        rejected, excluded: Rejected rows, and rows of users who are excluded.
+        rejected, excluded, erased: Rejected rows, rows of users who are excluded, and of people who were erased.
         files, bytes: Of the store.
     """
 
@@ -39,6 +39,7 @@ class UnitState:
     merged: int | None = None
     rejected: int | None = None
     excluded: int | None = None
+    erased: int | None = None
     files: int = 0
     bytes: int = 0
 
@@ -71,6 +72,7 @@ def _state(entry: Entry, state: State) -> UnitState:
         merged=sum(count.lines for count in entry.counts),
         rejected=sum(entry.rejected.values()),
         excluded=entry.excluded,
+        erased=entry.erased,
         files=len(files),
         bytes=sum(file.bytes for file in files),
     )

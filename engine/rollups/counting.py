@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import polars as pl
 
 from engine.config import Config
 from engine.events.ingest import Piece, Reading, Roles, read_rows
+from engine.privacy.ids import IdRules
 from engine.rollups.index import DayCount, Entry
 from engine.rollups.roll import EXAMPLES
 
 
 @dataclass(frozen=True)
 class CountTask:
-    """Rows to count; `types` are the event types in use."""
+    """Rows to count; `types` are the event types in use, `ids` what becomes of ids."""
 
     config: Config
     pieces: tuple[Piece, ...]
     types: tuple[str, ...]
+    ids: IdRules = field(default_factory=IdRules)
 
 
 def count(task: CountTask) -> tuple[Entry, ...]:
@@ -48,6 +50,7 @@ def _count(task: CountTask, position: int, pieces: tuple[Piece, ...]) -> Entry:
         machines=config.machines,
         roles=Roles(config.events.send, config.events.open, config.events.click),
         exclude=config.exclude,
+        ids=task.ids,
     )
     rows = read_rows(how, pieces)
     used = rows.good.group_by("type", "day").agg(
@@ -74,9 +77,11 @@ def _count(task: CountTask, position: int, pieces: tuple[Piece, ...]) -> Entry:
         read=rows.read,
         left_out=rows.left_out,
         excluded=rows.excluded,
+        erased=rows.erased,
         rejected=dict(rows.rejects.group_by("rule").len().sort("rule").iter_rows()),
         examples=tuple(rows.rejects.select("file", "row", "rule").head(EXAMPLES).iter_rows()),
         counts=tuple(counts),
         unlisted=(),
         daily=(),
+        quality=rows.quality,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -17,13 +18,15 @@ from engine.events.keys import check_hash, user_key
 from engine.execution.plan import TASK_ROWS, plan_pieces
 from engine.rollups.work import LookBack, RollSettings, UnitWork
 
+VALUED: Final = ("amount", "quantity")
+"""Canonical columns whose values are measured where the source has them."""
+
 
 def reading_of(settings: RollSettings, columns: Iterable[str] | None = None) -> Reading:
     """How the rows of a source are read; with `columns` instead of those that the settings need."""
     codes = tuple(settings.plain().items())
     if columns is None:
-        needed = {name for _, _, names in settings.derived() for name in names}
-        columns = sorted({*needed, *settings.event_columns} - {"order"})
+        columns = sorted({*needed_columns(settings), *valued_columns(settings)})
     named = dict.fromkeys(["event_id", "amount", *columns])
     return Reading(
         source=settings.source,
@@ -35,7 +38,20 @@ def reading_of(settings: RollSettings, columns: Iterable[str] | None = None) -> 
         roles=settings.roles,
         exclude=settings.exclude,
         links=None if settings.links is None else str(Path(settings.store, settings.links)),
+        ids=settings.ids,
     )
+
+
+def needed_columns(settings: RollSettings) -> set[str]:
+    """Canonical columns that the store is made of, beside those of every event."""
+    conditions = {name for _, _, names in settings.derived() for name in names}
+    return {*conditions, *settings.event_columns} - {"order"}
+
+
+def valued_columns(settings: RollSettings) -> tuple[str, ...]:
+    """Canonical columns of which it is counted how large their values are."""
+    columns = settings.source.columns
+    return tuple(name for name in VALUED if getattr(columns, name) is not None)
 
 
 def encode(rows: pl.DataFrame, settings: RollSettings) -> pl.DataFrame:

@@ -15,11 +15,12 @@ from typing import ClassVar, Final
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from engine.errors import IntegrityError
+from engine.quality.unit import UnitQuality
 from engine.rollups.units import SourceFile
 from engine.tables.durable import durable_json
 from engine.tables.manifest import FileRecord
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the store: of its files, of the user key and of what is counted. Another one is rolled up anew."""
 INDEX_NAME: Final = "index.json"
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -75,6 +76,8 @@ class Entry:
         unlisted: Good rows, by day, of the event types that are too many to list.
         daily, events, ids, rejects: Files of the store, by grain.
         quarantined: Source files that could not be read and were left out: path and problem.
+        erased: Rows of people who were erased.
+        quality: What else was counted of its rows.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -99,6 +102,8 @@ class Entry:
     ids: tuple[FileRecord, ...] = ()
     rejects: tuple[FileRecord, ...] = ()
     quarantined: tuple[tuple[str, str], ...] = ()
+    erased: int = 0
+    quality: UnitQuality = field(default_factory=UnitQuality)
 
     @property
     def name(self) -> tuple[str, str]:
@@ -159,6 +164,7 @@ class Index:
         rekeyed: User ids that share a key with another one, and the salt that gives them one of their own.
         links: File with the links of ids under which all entries were rolled up; None without.
         checkpoint: Totals of an earlier run; None without.
+        key: Id of the key that the users' pseudonyms were made with; None where they have the ids of the sources.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -169,6 +175,7 @@ class Index:
     rekeyed: dict[str, int] = field(default_factory=dict)
     links: FileRecord | None = None
     checkpoint: Checkpoint | None = None
+    key: str | None = None
     format: int = FORMAT
 
     def by_name(self) -> dict[tuple[str, str], Entry]:

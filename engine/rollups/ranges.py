@@ -11,6 +11,8 @@ from typing import Final
 
 import polars as pl
 
+from engine.events.mapping import stable_hash
+
 KEYS: Final = 1 << 64
 _PORTION: Final = re.compile(r"-(\d{5,})-of-(\d{5,})\.parquet$")
 
@@ -27,6 +29,23 @@ class KeyRange:
         key = pl.col(column)
         last = pl.lit(self.end - 1, pl.UInt64)
         return (key >= pl.lit(self.start, pl.UInt64)) & (key <= last)
+
+
+def in_range(keys: KeyRange, users: pl.Series) -> pl.Expr:
+    """Whether a row of a part (`user_key` as it is made of the id, `user_id`) may be of one of the users of a range.
+
+    A key may have been changed to keep two users apart: those users are found by their id, which takes
+    reading the whole part. Without any, a range of a sorted part is all that is read.
+
+    Args:
+        keys: The range.
+        users: The ids of its users.
+    """
+    made = users.to_frame("user_id").select(pl.col("user_id"), user_key=stable_hash(pl.col("user_id")))
+    moved = made.filter(~keys.contains())["user_id"]
+    if moved.is_empty():
+        return keys.contains()
+    return keys.contains() | pl.col("user_id").is_in(moved.implode())
 
 
 def key_ranges(buckets: int) -> list[KeyRange]:

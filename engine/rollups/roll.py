@@ -19,7 +19,9 @@ import polars as pl
 
 from engine.events.duplicates import Merged, merge_repeats
 from engine.events.ingest import Piece, Rows, code_rows, needs_whole_units, read_rows
-from engine.rollups.encode import encode, ids_before, reading_of
+from engine.quality.unit import UnitQuality, added
+from engine.quality.values import value_bins
+from engine.rollups.encode import VALUED, encode, ids_before, needed_columns, reading_of, valued_columns
 from engine.rollups.index import DayCount, Entry
 from engine.rollups.partials import daily_partials, day_counts, single_events
 from engine.rollups.parts import write_part
@@ -140,11 +142,13 @@ class RowsRecord:
     excluded: int
     rejects: pl.DataFrame
     unused: pl.DataFrame
+    quality: UnitQuality
+    erased: int = 0
 
 
 def rows_record(rows: Rows) -> RowsRecord:
     """The counts of what was read."""
-    return RowsRecord(rows.read, rows.left_out, rows.excluded, rows.rejects, rows.unused)
+    return RowsRecord(rows.read, rows.left_out, rows.excluded, rows.rejects, rows.unused, rows.quality, rows.erased)
 
 
 def encode_part(task: PartTask) -> RowsRecord:
@@ -179,12 +183,14 @@ class Finished:
     Attributes:
         files: Files of the store by grain.
         counts: Rows by type and day.
+        quality: How large the values of the rows are.
         users: The file with the ids of users that were new, where it was written for these rows alone.
         unused: Rows of the event types not in use, where only now it is known which ones they are.
     """
 
     files: dict[str, tuple[FileRecord, ...]]
     counts: tuple[DayCount, ...]
+    quality: UnitQuality
     users: tuple[FileRecord, ...] = ()
     unused: pl.DataFrame | None = None
 
@@ -225,11 +231,17 @@ class _Made:
     rows: pl.DataFrame
     merged: Merged
     partials: pl.DataFrame
+    quality: UnitQuality
 
 
 def _make(rows: pl.DataFrame, settings: RollSettings, before: Sequence[pl.DataFrame]) -> _Made:
-    merged = merge_repeats(rows.drop("user_id"), lines=settings.source.same_id == "lines", before=before)
-    return _Made(rows.select("user_key", "check", "user_id"), merged, daily_partials(merged.events, settings))
+    names = {code: name for name, code in settings.plain().items()}
+    quality = UnitQuality(values=value_bins(rows, valued_columns(settings), names))
+    # What is only measured has no part in which of two rows is the repeat.
+    measured = set(VALUED) - {"amount", *needed_columns(settings)}
+    events = rows.drop("user_id", *measured.intersection(rows.columns))
+    merged = merge_repeats(events, lines=settings.source.same_id == "lines", before=before)
+    return _Made(rows.select("user_key", "check", "user_id"), merged, daily_partials(merged.events, settings), quality)
 
 
 def _write(made: _Made, settings: RollSettings, users: UserIds, name: str, ids: str | None) -> Finished:
@@ -243,7 +255,7 @@ def _write(made: _Made, settings: RollSettings, users: UserIds, name: str, ids: 
         # Hashes do not compress.
         files["ids"] = (_store(made.merged.ids, settings, ids, "uncompressed"),)
     users.add(made.partials.select("user_key", "check"), made.rows)
-    return Finished(files, day_counts(made.partials, made.merged, settings))
+    return Finished(files, day_counts(made.partials, made.merged, settings), made.quality)
 
 
 def _store(frame: pl.DataFrame, settings: RollSettings, name: str, compression: Compression = "lz4") -> FileRecord:
@@ -288,6 +300,7 @@ def _entry(work: UnitWork, settings: RollSettings, rows: Sequence[RowsRecord], p
         read=sum(record.read for record in rows),
         left_out=sum(record.left_out for record in rows),
         excluded=sum(record.excluded for record in rows),
+        erased=sum(record.erased for record in rows),
         rejected=dict(by_rule.iter_rows()),
         examples=tuple(rejects.select("file", "row", "rule").head(EXAMPLES).iter_rows()),
         counts=tuple(DayCount(*key, *values) for key, values in sorted(counts.items())),
@@ -296,4 +309,5 @@ def _entry(work: UnitWork, settings: RollSettings, rows: Sequence[RowsRecord], p
         events=files["events"],
         ids=files["ids"],
         rejects=files.get("rejects", ()),
+        quality=added([*(record.quality for record in rows), *(part.quality for part in parts)]),
     )

@@ -18,6 +18,7 @@ from engine.events.untrusted import Quarantined
 from engine.execution.plan import TASK_ROWS, plan_pieces
 from engine.execution.protocol import Executor, TaskSize
 from engine.execution.sizes import reading_size
+from engine.privacy.ids import IdRules
 from engine.progress import Progress, track
 from engine.rollups.index import Entry, Index
 from engine.rollups.ranges import Files, key_ranges, portion_name
@@ -74,6 +75,7 @@ class Rolling:
         event_types, event_columns: What is wanted of single events.
         codes: What is wanted of the partials.
         open_unit: Gives a unit its `pieces`: reads the footers of its files.
+        ids: What becomes of ids.
     """
 
     config: Config
@@ -86,6 +88,7 @@ class Rolling:
     event_columns: tuple[str, ...]
     codes: tuple[int, ...]
     open_unit: Callable[[Found], Found]
+    ids: IdRules
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ def _settings(rolling: Rolling, item: Found) -> RollSettings:
         roles=Roles(rolling.config.events.send, rolling.config.events.open, rolling.config.events.click),
         exclude=rolling.config.exclude,
         links=None if rolling.index.links is None else rolling.index.links.path,
+        ids=rolling.ids,
     )
 
 

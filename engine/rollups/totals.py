@@ -30,6 +30,7 @@ def ingested(entries: Collection[Entry], end_day: int, types: Collection[str]) -
         read[entry.source] += entry.read
         sums["left_out"] += entry.left_out
         sums["excluded"] += entry.excluded
+        sums["erased"] += entry.erased
         for rule, number in entry.rejected.items():
             rejected[entry.source, rule] += number
         taken = examples.setdefault(entry.source, [])
@@ -55,6 +56,7 @@ def ingested(entries: Collection[Entry], end_day: int, types: Collection[str]) -
         read=dict(read),
         left_out=sums["left_out"],
         excluded=sums["excluded"],
+        erased=sums["erased"],
         after_as_of=sums["after_as_of"],
         passed=sums["kept"] + sums["duplicates"] + sums["lines"],
         kept=sums["kept"],

@@ -21,6 +21,7 @@ from engine.errors import IntegrityError, TamisError
 from engine.events.ingest import tells_machines
 from engine.execution.journal import files_of, goes_on
 from engine.execution.protocol import Executor
+from engine.privacy.ids import IdRules, pseudonym_key
 from engine.progress import Progress
 from engine.rollups.bucket import colliding_ids
 from engine.rollups.index import FORMAT, INDEX_NAME, Code, Entry, Index, read_index, write_index
@@ -61,8 +62,14 @@ class Wanted:
     event_columns: tuple[str, ...] = ()
 
 
-def settings_hash(config: Config, source: Source) -> str:
-    """Hash of the settings that decide the numbers of a source's rollups; where its files lie does not."""
+def settings_hash(config: Config, source: Source, key: str | None = None) -> str:
+    """Hash of the settings that decide the numbers of a source's rollups; where its files lie does not.
+
+    Args:
+        config: The configuration.
+        source: One of its sources.
+        key: Id of the key that pseudonyms are made with; None without.
+    """
     plain: dict[str, object] = {
         "format": FORMAT,
         "timezone": config.timezone,
@@ -74,12 +81,19 @@ def settings_hash(config: Config, source: Source) -> str:
     if tells_machines(source, config.machines):
         plain["machines"] = config.machines.model_dump(mode="json")
         plain["roles"] = [config.events.send, config.events.open, config.events.click]
+    if key is not None:
+        plain["key"] = key
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def find_units(config: Config, units: Sequence[Unit]) -> tuple[Found, ...]:
-    """The units with their fingerprints."""
-    hashes = [settings_hash(config, source) for source in config.sources]
+    """The units with their fingerprints.
+
+    Raises:
+        ConfigError: Pseudonyms are asked for, and there is no key for them.
+    """
+    key = pseudonym_key(config)
+    hashes = [settings_hash(config, source, key) for source in config.sources]
     labels = by_source(units)
     found = []
     for unit in units:
@@ -140,6 +154,8 @@ def update(  # noqa: PLR0913 - the one way into the store
     open_unit: Callable[[Found], Found],
     progress: Progress | None,
     links: pl.DataFrame | None = None,
+    ids: IdRules | None = None,
+    gone: Collection[str | int] = (),
     check: Callable[[Index], None] = lambda _: None,
     without: Callable[[Index], Index] = lambda index: index,
 ) -> Updated:
@@ -154,7 +170,9 @@ def update(  # noqa: PLR0913 - the one way into the store
         executor: Where the tasks run.
         open_unit: Gives a unit its `pieces`: reads the footers of its files.
         progress: Told how far it is.
-        links: `from_id`, `to_id`: links of user ids, as `engine.events.identities` gives them.
+        links: `from_id`, `to_id`: links of user ids, as `engine.privacy.links` keeps them.
+        ids: What becomes of ids; nothing when None.
+        gone: Ids that only now are known to be of somebody who was erased: units that hold them are rolled up again.
         check: Called with the new index before it counts; what it raises leaves the store as it was.
         without: Takes entries out of the index first, so that they are rolled up again; it keeps the codes.
 
@@ -176,12 +194,16 @@ def update(  # noqa: PLR0913 - the one way into the store
     if told and any(entry.user_dtype not in told for entry in index.entries):
         # Equal as text, ids of another type have the same keys: the store would go on telling the old ones.
         index = replace(index, entries=(), users=(), checkpoint=None)
+    rules = ids or IdRules()
+    if index.key != rules.pseudonyms_of:
+        # No id of the store is an id of the run.
+        index = replace(index, entries=(), users=(), links=None, checkpoint=None, rekeyed={}, key=rules.pseudonyms_of)
     wanted_codes = tuple(codes.index(code) for code in dict.fromkeys(wanted.codes))
     # What another update left behind is not to be taken for the work of this one.
     sweep(store, files_of(executor))
     index, damaged = whole_part(index, store, executor)
     try:
-        log = Linked(_before(config, found), config.exclude)
+        log = Linked(_before(config, found), config.exclude, tuple(gone))
         index, moved = relink(index, links, store, log)
         for _ in range(_ATTEMPTS):
             known = {name: entry for name, entry in index.by_name().items() if name not in moved}
@@ -202,6 +224,7 @@ def update(  # noqa: PLR0913 - the one way into the store
                 wanted.event_columns,
                 wanted_codes,
                 open_unit,
+                rules,
             )
             rolled = roll_units(rolling, stale, found, executor, progress)
             fresh = {entry.name: entry for entry in rolled.entries}

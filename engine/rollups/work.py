@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from engine.config import Exclude, Machines, Source
 from engine.events.condition import condition
 from engine.events.ingest import Piece, Roles
+from engine.privacy.ids import IdRules
 from engine.rollups.index import Code
 from engine.rollups.units import Unit, date_in
 
@@ -34,6 +35,7 @@ class RollSettings:
         machines, roles: How opens and clicks of machines are told, and which event types they are.
         exclude: Users who do not count.
         links: File with the links of ids, relative to the store; None without.
+        ids: What becomes of ids.
     """
 
     store: str
@@ -49,11 +51,15 @@ class RollSettings:
     roles: Roles = field(default_factory=Roles)
     exclude: Exclude = field(default_factory=Exclude)
     links: str | None = None
+    ids: IdRules = field(default_factory=IdRules)
 
     def stem(self, unit: Unit, fingerprint: str) -> str:
         """The name of a unit's files: its source, its label, and a mark of everything that decides their content."""
         coded = [(code, self.codes[code].event_type, self.codes[code].where) for code in self.coded]
         wanted = f"{fingerprint} {coded} {self.event_types} {self.event_columns} {self.rekeyed} {self.links}"
+        if self.ids.erased is not None:
+            # The same files have fewer rows once somebody was erased.
+            wanted += f" {self.ids.erased}"
         mark = hashlib.sha256(wanted.encode()).hexdigest()[:12]
         name = re.sub(r"[^A-Za-z0-9]+", "-", self.source.name)[:40]
         is_day = date_in(unit.label) == unit.label

@@ -17,7 +17,7 @@ def read_table(config: Config, name: str = "segments") -> pl.DataFrame:
         arrow = opened.to_pyarrow_table() if config.publish.format == "delta" else opened.scan().to_arrow()
     frame = pl.from_arrow(arrow)
     assert isinstance(frame, pl.DataFrame)
-    return frame.sort("as_of", "segment", "user_id")
+    return frame.sort([name for name in ("as_of", "segment", "user_id") if name in frame.columns])
 
 
 def versions(config: Config, name: str = "segments") -> int:

@@ -186,9 +186,9 @@ def steps(monkeypatch: pytest.MonkeyPatch, at: int, *, after: bool) -> list[str]
         monkeypatch.setattr(owner, name, watched)
 
     watch(engine.formats.delta.DeltaTables, "_create")
-    watch(engine.formats.delta.DeltaTables, "_put")
+    watch(engine.formats.delta.DeltaTables, "put")
     watch(engine.formats.delta, "_write")
-    watch(engine.formats.delta.DeltaTables, "_sync_log")
+    watch(engine.formats.delta.DeltaTables, "sync_log")
     watch(engine.formats.iceberg.IcebergTables, "_create")
     watch(engine.formats.iceberg.IcebergTables, "_widen")
     watch(engine.formats.iceberg, "write_batches")

@@ -89,6 +89,7 @@ def commits(config: Config, as_of: date) -> dict[str, list[str]]:
     return dict(counts["formats"]["commits"])
 
 
+@pytest.mark.parametrize("kind", ["delta", pytest.param("iceberg", marks=pytest.mark.slow)])
 def test_every_library_reads_what_runs_have_published(
     fitted: Fitted, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_program_that_is_not_there() -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     child = f"import time; time.sleep(2); open({str(tmp_path / 'late')!r}, 'w')"
     body = f"import subprocess; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"

@@ -127,6 +127,7 @@ def test_an_intact_chain_is_not_touched(out: Path, monkeypatch: pytest.MonkeyPat
     assert correct_later(out, DATES[0], LocalExecutor(threads=1)) == ()
 
 
+@pytest.mark.slow
 def test_another_run_of_a_date_corrects_the_next_and_stops_where_nothing_changes(out: Path) -> None:
     other = a_day(DATES[0], 1, 2)
     assert publish_day(out, other) == tuple(DATES[1:])
@@ -152,7 +153,10 @@ class DiedError(BaseException):
     pass
 
 
-@pytest.mark.parametrize("moment", ["publish_part", "ledger_bucket", "intent", "manifest"])
+@pytest.mark.parametrize(
+    "moment",
+    ["intent", *(pytest.param(name, marks=pytest.mark.slow) for name in ("publish_part", "ledger_bucket", "manifest"))],
+)
 def test_a_run_that_dies_before_all_is_corrected_is_mended_by_the_next(
     out: Path, in_order: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_dates_that_come_late_give_the_same_ledger(made: tuple[Path, Path]) -> N
     assert "ledger_corrected" not in records[1].counts
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_no_longer_there_takes_no_reason_away(made: tuple[Path, Path], tmp_path: Path) -> None:
     file, fitted = made
     [folder] = [path for path in (fitted / "_bundles").iterdir() if path.is_dir()]

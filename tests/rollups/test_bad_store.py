@@ -389,6 +389,7 @@ def test_times_at_the_ends_of_64_bits_are_counted_as_rejects(tmp_path: Path) -> 
     assert pl.read_parquet(tmp_path / "out" / rejects)["row"].to_list() == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_id", [pytest.param("duplicate", marks=pytest.mark.slow), "lines"])
 def test_a_user_with_a_million_events(tmp_path: Path, same_id: str) -> None:
     size = 1_000_000

@@ -54,6 +54,7 @@ def test_compare(made: tuple[Config, Path], tmp_path: Path) -> None:
         merged=0,
         rejected=1,
         excluded=0,
+        erased=0,
         files=len(files),
         bytes=sum((store / file.path).stat().st_size for file in files),
     )

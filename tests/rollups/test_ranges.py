@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.rollups.ranges import KEYS, Files, KeyRange, key_ranges, portion_name
+from engine.events.mapping import stable_hash
+from engine.rollups.ranges import KEYS, Files, KeyRange, in_range, key_ranges, portion_name
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3, 8, 1024])
@@ -56,3 +57,15 @@ def test_files_that_nobody_of_a_range_is_in_leave_one_for_its_schema() -> None:
     assert Files([]).within(key_ranges(4)[3]) == ()
     # Files of units that were not cut can have anybody.
     assert Files(["daily/a-0011223344ff.parquet"]).within(key_ranges(4)[3]) == ("daily/a-0011223344ff.parquet",)
+
+
+def test_a_range_is_all_that_is_read_unless_a_key_was_changed() -> None:
+    ids = pl.Series("user_id", [f"u{number}" for number in range(200)])
+    part = ids.to_frame().select(stable_hash(pl.col("user_id")).alias("user_key"), "user_id")
+    first, second = key_ranges(2)
+    own = part.filter(first.contains())["user_id"]
+    assert "is_in" not in str(in_range(first, own))
+    assert part.filter(in_range(first, own))["user_id"].to_list() == own.to_list()
+    [moved, *_] = part.filter(second.contains())["user_id"]
+    found = part.filter(in_range(first, pl.concat([own, pl.Series("user_id", [moved])])))["user_id"]
+    assert set(found) == {*own, moved}

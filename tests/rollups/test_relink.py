@@ -167,3 +167,21 @@ def test_a_store_without_links_and_one_with(tmp_path: Path) -> None:
     assert features(bucket_of(updated, store)).height == 2
     assert updated.index.links is None
     assert not any(name.startswith("links/") for name in stored(store))
+
+
+def test_merges_without_an_identity_table_come_and_go(tmp_path: Path) -> None:
+    log, store = tmp_path / "log", tmp_path / "out"
+    config = config_of(source_of(log, dedup_days=0))
+    for day, users in enumerate(["au", "u", "v"]):
+        buys(log, day, *users)
+    before = bring(config, store)
+    alone = features(bucket_of(before, store))
+    merged, changed = moved(config, store, before, links(u="a"))
+    assert changed == [label(0), label(1)]
+    assert features(bucket_of(merged, store)).height == 2
+    undone = bring(config, store)
+    assert undone.rolled == 2
+    assert undone.index.links is None
+    assert_frame_equal(features(bucket_of(undone, store)), alone)
+    assert totals(undone) == totals(before)
+    assert bring(config, store).rolled == 0

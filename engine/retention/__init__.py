@@ -1,0 +1,1 @@
+"""Retention: what has been kept for longer than the configuration says goes, people and records."""
