@@ -62,6 +62,9 @@ def export(
     for unit in record.units:
         for header, cells in unit.clipped.items():
             say(f"warning: {unit.segment}: {plural(cells, 'text')} cut at 255 bytes in {header!r}", quiet=quiet)
+        for header, cells in unit.emptied.items():
+            what = f"{plural(cells, 'value')} of {header!r} left empty"
+            say(f"{unit.segment}: {what}: somebody has the same who objects, was erased or has withdrawn", quiet=quiet)
 
 
 def _print(record: ExportRecord) -> None:

@@ -9,8 +9,8 @@ import polars as pl
 # What spreadsheets and web forms leave around an address: white space, and marks without width.
 _AROUND: Final = " \t\r\n\v\f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _AROUND_TOO: Final = "\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u2060\ufeff"
-# One @, no white space or control characters, a dot between parts of the domain.
-_ADDRESS: Final = r"^[^@\s\pC]+@[^@\s\pC.]+(?:\.[^@\s\pC.]+)+$"
+# One @, no white space or control characters, no sign that stands for a lost one, a dot between parts of the domain.
+_ADDRESS: Final = r"^[^@\s\pC\x{FFFD}]+@[^@\s\pC.\x{FFFD}]+(?:\.[^@\s\pC.\x{FFFD}]+)+$"
 
 
 def trimmed(text: pl.Expr) -> pl.Expr:

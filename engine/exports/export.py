@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from engine.config import Config
+from engine.erasure.first import finish_erasures_first
 from engine.errors import ConfigError
 from engine.events.files import find_files
 from engine.exports import tools
 from engine.exports.cells import csv_lines
+from engine.exports.consents import agreed_users
 from engine.exports.files import RECORD, CsvFiles, export_folder, export_target, file_stem
-from engine.exports.people import LEFT_OUT, ROWS_PER_RANGE, Kind, Unit, count_members, id_ranges
+from engine.exports.listing import listing
+from engine.exports.people import (
+    LEFT_OUT,
+    ROWS_PER_RANGE,
+    WITHOUT_CONSENT,
+    Kind,
+    Unit,
+    count_members,
+    emptied,
+    id_ranges,
+    with_refusals,
+)
 from engine.exports.plan import Plan, plan_export
 from engine.exports.record import REASONS, ExportRecord, Request, UnitRecord, check_record
 from engine.exports.shared import Overlap, Source, find_overlap, first_of_each, read_all, shared_with, without_members
-from engine.exports.suppression import read_suppressed, suppression_files
+from engine.exports.suppression import suppression_files
 from engine.progress import Progress, track
 from engine.remote.fetch import fetched_as
+from engine.stages.permits_now import suppressed_now
 from engine.suggest import did_you_mean, some_of
 from engine.tables.durable import durable_json
 from engine.why.published import NEEDED, Published, open_published
@@ -38,6 +52,7 @@ class _Tally:
     written: int = 0
     left_out: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     clipped: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    emptied: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     seen: set[str] = field(default_factory=set)
 
 
@@ -56,6 +71,7 @@ def export_segments(
         rows_per_range: Users that are read at one time; it changes no byte.
 
     Raises:
+        ConflictError: An erasure is under way.
         ConfigError: A segment that is not published, a configuration that lacks what the tool needs, suppression lists
             that cannot be read, a folder that cannot be used; nothing was written.
         DataError: Contacts that cannot be read, or with two rows for one user.
@@ -63,18 +79,25 @@ def export_segments(
         ResourceError: The disk is full or failing.
     """
     out = Path(config.out)
+    finish_erasures_first(config)
     target = export_target(request.to, out, overwrite=request.overwrite)
     needed = (*NEEDED, "membership_changes") if request.changes else NEEDED
     published = open_published(out, request.as_of, needed)
     units = _units(published, request)
     lists = suppression_files(config.exports.suppress, request.suppress)
-    with _contact_files(config) as files:
-        plan = plan_export(config, published, request.tool, files)
+    user_dtype = published.schema("features")["user_id"]
+    with _contact_files(config) as files, agreed_users(config, published.as_of, user_dtype) as agreed:
+        plan = replace(plan_export(config, published, request.tool, files), agreed=agreed)
         headers = [name for name in (config.exports.email, plan.user_id) if name]
-        ranges = tuple(id_ranges(published, rows_per_range))
-        source = Source(published, plan, units, read_suppressed(lists, headers), ranges)
+        suppressed = suppressed_now(config, lists, headers, user_dtype)
+        plan = with_refusals(config, plan, suppressed)
+        source = Source(published, plan, units, suppressed, tuple(id_ranges(published, rows_per_range)))
         overlap = find_overlap(source, progress)
-        with export_folder(target, config.exports.readable_by, overwrite=request.overwrite) as folder:
+        purposes = () if config.consent is None else config.consent.exports
+        with (
+            listing(out, published, request.tool, target, purposes) as list_files,
+            export_folder(target, config.exports.readable_by, overwrite=request.overwrite) as folder,
+        ):
             record = ExportRecord(
                 tool=request.tool,
                 as_of=published.as_of,
@@ -86,6 +109,7 @@ def export_segments(
             check_record(record, count_members(published, {unit.segment for unit in units}))
             names = [{"name": file.name, "sha256": file.sha256} for unit in record.units for file in unit.files]
             durable_json({**record.to_dict(), "to": target.name, "files": names}, folder / RECORD)
+            list_files(record)
     return record
 
 
@@ -150,7 +174,8 @@ def _write(source: Source, overlap: Overlap, folder: Path, progress: Progress | 
             for unit, rows in read_all(source, gone, track(progress, "writing exits", len(source.ranges))):
                 leaving = without_members(rows, staying[unit.segment])
                 _write_rows(plan, unit, leaving, overlap, tallies[unit])
-        return tuple(_record(unit, tally) for unit, tally in tallies.items())
+        reasons = REASONS if plan.agreed is None else (*REASONS, WITHOUT_CONSENT)
+        return tuple(_record(unit, tally, reasons) for unit, tally in tallies.items())
     finally:
         for tally in tallies.values():
             tally.files.abandon()
@@ -171,13 +196,17 @@ def _write_rows(plan: Plan, unit: Unit, rows: pl.DataFrame, overlap: Overlap, ta
     tally.written += chosen.height
     for reason, users in rows.drop_nulls(LEFT_OUT)[LEFT_OUT].value_counts().iter_rows():
         tally.left_out[reason] += users
+    for column in (*plan.names, *plan.columns):
+        if emptied(column.name) in chosen.columns and (cells := int(chosen[emptied(column.name)].sum())):
+            tally.emptied[column.header] += cells
     found, cut = tools.clip(plan, tools.cells(plan, chosen))
     for name, cells in cut.items():
         tally.clipped[name] += cells
     tally.files.write(csv_lines(found, tools.separator(plan)))
 
 
-def _record(unit: Unit, tally: _Tally) -> UnitRecord:
-    left_out = {reason: tally.left_out[reason] for reason in REASONS}
+def _record(unit: Unit, tally: _Tally, reasons: Sequence[str]) -> UnitRecord:
+    left_out = {reason: tally.left_out[reason] for reason in reasons}
     files = tuple(tally.files.close())
-    return UnitRecord(unit.segment, unit.kind, tally.users, tally.written, left_out, dict(tally.clipped), files)
+    cells = dict(tally.clipped), dict(tally.emptied)
+    return UnitRecord(unit.segment, unit.kind, tally.users, tally.written, left_out, *cells, files)

@@ -168,6 +168,12 @@ def _files_of_an_export(target: Path) -> set[str]:
     return {name for name in (RECORD, *names) if (target / name).is_file() and not (target / name).is_symlink()}
 
 
+def staged_folders(target: Path) -> list[Path]:
+    """Folders beside `target` that exports are writing, or were when they were killed."""
+    name = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.export")
+    return [path for path in disk.list_folder(target.parent) if name.fullmatch(path.name)]
+
+
 @contextmanager
 def export_folder(target: Path, readable_by: str, *, overwrite: bool) -> Iterator[Path]:
     """A new folder beside `target` that takes its place when what happens inside succeeds, and is removed when not.
@@ -178,10 +184,8 @@ def export_folder(target: Path, readable_by: str, *, overwrite: bool) -> Iterato
         ConfigError: The folder cannot be made, or `target` was filled meanwhile.
         ResourceError: The disk is full or failing.
     """
-    left = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.export")
-    for path in disk.list_folder(target.parent):
-        if left.fullmatch(path.name):
-            disk.remove_tree(path)
+    for path in staged_folders(target):
+        disk.remove_tree(path)
     staged = target.with_name(f".{target.name}-{secrets.token_hex(4)}.export")
     disk.make_folder(staged)
     try:

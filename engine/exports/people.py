@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal
 
 import polars as pl
 
+from engine.config import Config
 from engine.errors import DataError
 from engine.events.read import reading
 from engine.exports.addresses import compared, is_address, trimmed
+from engine.exports.consents import Agreed
+from engine.exports.objecting import Cell, find_objecting
 from engine.exports.plan import Plan
 from engine.exports.suppression import Suppressed
 from engine.exports.tools import refused
+from engine.privacy.ids import id_expression
 from engine.why.published import Published
 
 Kind = Literal["members", "entries", "exits"]
@@ -26,6 +30,11 @@ KEY: Final = "__key"
 """Column with what people are told apart by, as it is compared."""
 LEFT_OUT: Final = "__left_out"
 """Column with the reason why a user is not written; null for those who are."""
+
+WITHOUT_CONSENT: Final = "without_consent"
+"""The last reason to be looked at: none of the others holds for such a user."""
+_AGREED: Final = "__agreed"
+_REFUSED: Final = "__refused"
 
 _SAMPLED: Final = 64
 _ACTS: Final = {"entries": "enter", "exits": "exit"}
@@ -85,7 +94,9 @@ def read_units(
 
     Yields:
         Unit and frame, one row per user: the columns of the plan, `KEY`, and `LEFT_OUT`: `without_contact`,
-        `without_address`, `invalid_address`, `refused`, `suppressed`, or null.
+        `without_address`, `invalid_address`, `refused`, `suppressed`, `address_suppressed`, `without_consent`, or null.
+        Who leaves is told with and without a consent: the tool is to forget them. Beside each column of
+        `plan.objecting` stands whether it was emptied (`emptied`).
 
     Raises:
         DataError: Contacts with two rows for one user, or that cannot be read.
@@ -95,12 +106,31 @@ def read_units(
     people = _people(published, plan, rows.select("user_id").unique().sort("user_id"), keys, suppressed)
     for unit in units:
         own = rows.filter((pl.col("segment") == unit.segment) & (pl.col("kind") == unit.kind)).drop("kind")
-        yield (
-            unit,
-            own.join(people, on="user_id", how="left", maintain_order="left").with_columns(
-                as_of=pl.lit(published.as_of, pl.Date)
-            ),
+        told = own.join(people, on="user_id", how="left", maintain_order="left").with_columns(
+            as_of=pl.lit(published.as_of, pl.Date)
         )
+        if plan.agreed is not None and unit.kind != "exits":
+            lacks = _lacks_consent(plan.agreed.asked(unit.segment))
+            told = told.with_columns(
+                pl.coalesce(LEFT_OUT, pl.when(lacks).then(pl.lit(WITHOUT_CONSENT))).alias(LEFT_OUT)
+            )
+        asked = 0 if plan.agreed is None else plan.agreed.asked(unit.segment)
+        for cell in () if plan.objecting is None else plan.objecting.cells:
+            told = _emptied(told, cell, asked) if cell.name in told.columns else told
+        yield unit, told
+
+
+def emptied(name: str) -> str:
+    """Column that says whether a cell was emptied: somebody else has the number who objects or has withdrawn."""
+    return f"__emptied:{name}"
+
+
+def _emptied(rows: pl.DataFrame, cell: Cell, asked: int) -> pl.DataFrame:
+    value = cell.compared(pl.col(cell.name))
+    refusing = cell.refusing.filter((pl.col("refused") & pl.lit(asked, pl.UInt32)) != 0)["value"]
+    gone = value.is_in(cell.objecting.implode()) | value.is_in(refusing.implode())
+    told = rows.with_columns(gone.fill_null(value=False).alias(emptied(cell.name)))
+    return told.with_columns(pl.when(~pl.col(emptied(cell.name))).then(pl.col(cell.name)).alias(cell.name))
 
 
 def _memberships(published: Published, units: Sequence[Unit], keys: IdRange) -> pl.DataFrame:
@@ -144,19 +174,69 @@ def _people(
         "invalid_address": ~is_address(pl.col("email")) if plan.key == "email" else pl.lit(False),
         "refused": refused(plan.tool, pl.col("email")),
         "suppressed": suppressed.holds(address, pl.col("__id")),
+        "address_suppressed": pl.lit(False)
+        if plan.objecting is None
+        else pl.col(KEY).is_in(plan.objecting.keys.implode()).fill_null(value=False),
     }
     first = pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items())
-    return people.with_columns(first.alias(LEFT_OUT)).drop("__id", "__known")
+    told = people.with_columns(first.alias(LEFT_OUT)).drop("__id", "__known")
+    if plan.agreed is None or plan.refusing is None:
+        return told
+    return _with_consents(told, plan.agreed, plan.refusing, keys)
+
+
+def _with_consents(people: pl.DataFrame, agreed: Agreed, refusing: pl.DataFrame, keys: IdRange) -> pl.DataFrame:
+    """Users with what they agreed to, and what anybody refused who has their key (UInt32)."""
+    own = pl.scan_parquet(agreed.users, glob=False, hive_partitioning=False).filter(keys.contains(pl.col("user_id")))
+    return (
+        people.join(own.rename({"purposes": _AGREED}).collect(), on="user_id", how="left", maintain_order="left")
+        .join(refusing.rename({"refused": _REFUSED}), on=KEY, how="left", maintain_order="left")
+        .with_columns(pl.col(_AGREED, _REFUSED).fill_null(0))
+    )
+
+
+def _lacks_consent(asked: int) -> pl.Expr:
+    wanted = pl.lit(asked, pl.UInt32)
+    return ((pl.col(_AGREED) & wanted) != wanted) | ((pl.col(_REFUSED) & wanted) != 0)
+
+
+def with_refusals(config: Config, plan: Plan, suppressed: Suppressed) -> Plan:
+    """A plan with what others object to or refused: an address that somebody else has, too, is the address of both.
+
+    Args:
+        config: The configuration.
+        plan: What is written, with what users agreed to.
+        suppressed: The lists, with linked ids.
+
+    Raises:
+        DataError: Contacts that cannot be read.
+    """
+    column = {"email": plan.address, "client_id": plan.client_id, "user_id": None}[plan.key]
+    text = _own_text(column)
+    key = compared(text) if plan.key == "email" else text
+    nothing = None if plan.agreed is None else pl.DataFrame(schema={KEY: pl.String, "refused": pl.UInt32})
+    if not plan.files:
+        return replace(plan, refusing=nothing)
+    user_id = id_expression(pl.col(plan.user_id).cast(pl.String), plan.ids)
+    with _reading_contacts(plan.files):
+        rows = _rows_of_contacts(plan).with_columns(user_id=user_id)
+        plan = replace(plan, objecting=find_objecting(config, plan, rows, key, suppressed), refusing=nothing)
+        if plan.agreed is None or column is None:
+            return plan
+        contacts = rows.select("user_id", key.alias(KEY))
+        refusals = pl.scan_parquet(plan.agreed.refused, glob=False, hive_partitioning=False)
+        found = contacts.drop_nulls().join(refusals, on="user_id", how="inner").select(KEY, "refused").collect()
+    return replace(plan, refusing=found.group_by(KEY).agg(pl.col("refused").bitwise_or()))
 
 
 def _contacts(plan: Plan, keys: IdRange, dtype: pl.DataType) -> pl.DataFrame:
     """Contacts of a range of ids: `__id` (text), `__known`, `email`, `client_id` and the columns of the plan."""
-    user_id = pl.col(plan.user_id).cast(pl.String)
+    user_id = id_expression(pl.col(plan.user_id).cast(pl.String), plan.ids)
     comparable = user_id if dtype == pl.String else user_id.cast(dtype, strict=False)
     own = {"email": plan.address, "client_id": plan.client_id}
     with _reading_contacts(plan.files):
         rows = (
-            pl.scan_parquet(list(plan.files), glob=False, hive_partitioning=False, extra_columns="ignore")
+            _rows_of_contacts(plan)
             .filter(keys.contains(comparable) & (user_id != ""))
             .select(
                 user_id.alias("__id"),
@@ -173,6 +253,12 @@ def _contacts(plan: Plan, keys: IdRange, dtype: pl.DataType) -> pl.DataFrame:
             hint="Keep one row per user before the run.",
         )
     return rows.with_columns(__known=pl.lit(True))
+
+
+def _rows_of_contacts(plan: Plan) -> pl.LazyFrame:
+    if plan.table is not None:
+        return plan.table.lazy()
+    return pl.scan_parquet(list(plan.files), glob=False, hive_partitioning=False, extra_columns="ignore")
 
 
 def _own_text(column: str | None) -> pl.Expr:

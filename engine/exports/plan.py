@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +16,10 @@ from engine.errors import ConfigError, DataError
 from engine.events.probe import read_footers
 from engine.events.read import reading
 from engine.exports.cells import is_exportable, is_text
+from engine.exports.consents import Agreed
+from engine.exports.contacts import contacts_as_of
+from engine.exports.objecting import Objecting
+from engine.privacy.ids import IdRules, id_rules
 from engine.suggest import did_you_mean
 from engine.why.published import Published
 
@@ -59,6 +63,11 @@ class Plan:
         names: What a tool with one name for all of it makes the name from.
         columns: Columns of the files, in their order; without those that a tool makes by itself.
         exports: The section of the configuration.
+        ids: What becomes of the ids of the contacts.
+        table: The contacts in place of those of `files`: as of the date, and cleaned.
+        agreed: What users agreed to (`engine.exports.consents`); None where nobody is asked.
+        refusing: What users told apart by `key` refused: `__key` and `refused` (UInt32), a row each; None as `agreed`.
+        objecting: What is written of nobody, as somebody has it who objects or was erased; None without contacts.
     """
 
     tool: Tool
@@ -72,6 +81,11 @@ class Plan:
     names: tuple[Column, ...]
     columns: tuple[Column, ...]
     exports: Exports
+    ids: IdRules = field(default_factory=IdRules)
+    table: pl.DataFrame | None = None
+    agreed: Agreed | None = None
+    refusing: pl.DataFrame | None = None
+    objecting: Objecting | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,8 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
     """
     exports, contacts = config.exports, config.contacts
     schema = _contact_schema(files)
+    table = contacts_as_of(config, published.as_of, schema, published.schema("features")["user_id"])
+    schema = schema if table is None else dict(table.schema)
     with_email = exports.email is not None and tool != "ga4"
     own = {**OWN, "user_id": published.schema("features")["user_id"], **({"email": pl.String()} if with_email else {})}
     known = _Known(own, {table: published.schema(table) for table in _TABLES}, schema)
@@ -153,18 +169,26 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
     parts = list(dict.fromkeys(column.name.partition(":") for column in columns))
     roles = sum(wanted.is_role for wanted in _wanted(exports, tool, known)) if tool == "listmonk" else 0
     needs_contacts = exports.email is not None or key == "client_id" or any(part[0] == "contacts" for part in parts)
+    of_contacts = tuple((f"contacts:{name}", name) for table_name, _, name in parts if table_name == "contacts")
+    client_id = exports.ga4.client_id if tool == "ga4" else None
+    named = ("user_id", exports.email, client_id, *dict(of_contacts).values())
+    needed = list(dict.fromkeys(name for name in named if name is not None))
     return Plan(
         tool=tool,
         key=key,
         address=exports.email,
-        client_id=exports.ga4.client_id if tool == "ga4" else None,
+        client_id=client_id,
         files=tuple(files) if needs_contacts else (),
-        user_id="" if contacts is None else contacts.user_id,
-        contacts=tuple((f"contacts:{name}", name) for table, _, name in parts if table == "contacts"),
+        user_id="" if contacts is None else contacts.user_id if table is None else "user_id",
+        contacts=of_contacts,
         published=tuple((table, f"{table}:{name}", name) for table, _, name in parts if table in _TABLES),
         names=tuple(columns[:roles]),
         columns=tuple(columns[roles:]),
         exports=exports,
+        # Those of a table have been through it.
+        ids=id_rules(config) if table is None else IdRules(),
+        # Nothing of the other columns stays in memory.
+        table=table.select(needed) if table is not None and needs_contacts else None,
     )
 
 

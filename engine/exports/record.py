@@ -19,10 +19,12 @@ REASONS: Final = (
     "invalid_address",
     "refused",
     "suppressed",
+    "address_suppressed",
     "still_member",
     "duplicate",
 )
-"""Why a user of a segment is in none of its files; the first that holds counts."""
+"""Why a user of a segment is in none of its files; the first that holds counts. With `[consent]` there is one more,
+`without_consent`, which is looked at after those that are told of one user."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class UnitRecord:
         written: How many are in the files.
         left_out: How many are not, by reason; see `REASONS`.
         clipped: Cells that were cut, by header.
+        emptied: Numbers that were not written, as somebody has them who objects, was erased or has withdrawn, by
+            header.
         files: The files.
     """
 
@@ -67,6 +71,7 @@ class UnitRecord:
     written: int
     left_out: dict[str, int]
     clipped: dict[str, int]
+    emptied: dict[str, int]
     files: tuple[ExportFile, ...]
 
 

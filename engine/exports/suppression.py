@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,29 @@ import polars as pl
 from engine.errors import ConfigError
 from engine.events.probe import read_footers
 from engine.exports.addresses import compared, trimmed
+from engine.privacy.key import Key
+from engine.privacy.opposed import Opposed
+from engine.privacy.tombstones import Form
 from engine.suggest import some_of
 
 _HEADERS: Final = frozenset({"email", "emailaddress", "adresseemail", "mail", "address", "userid"})
 _SEPARATORS: Final = ";,\t"
 _WHOLE_NUMBER: Final = r"^[+-]?\d{1,19}$"
+
+
+@dataclass(frozen=True, eq=False)
+class Hashed:
+    """The list that an output root keeps, as keyed hashes.
+
+    Attributes:
+        opposed: Who is on it.
+        key: The key.
+        form: What the ids of the published tables are.
+    """
+
+    opposed: Opposed
+    key: Key
+    form: Form
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +47,39 @@ class Suppressed:
         addresses: Each value as an address is compared; a value that is an id of a user does no harm here.
         ids: Each value as the text of an id.
         files: Path and number of values of each list.
+        hashed: The list that an output root keeps; None without one.
     """
 
     addresses: pl.Series
     ids: pl.Series
     files: tuple[tuple[str, int], ...]
+    hashed: Hashed | None = None
 
     def holds(self, address: pl.Expr, user_id: pl.Expr) -> pl.Expr:
         """Whether a user is on a list: by the address (as it is compared) or by the text of the id."""
-        on = (address.is_in(self.addresses.implode()), user_id.is_in(self.ids.implode()))
+        on = [address.is_in(self.addresses.implode()), user_id.is_in(self.ids.implode())]
+        if self.hashed is not None:
+            opposed, key, form = self.hashed.opposed, self.hashed.key, self.hashed.form
+            on += [opposed.holds(address, "address", key), opposed.holds(user_id, form, key)]
         return pl.any_horizontal(*(found.fill_null(False) for found in on))
+
+
+def with_linked(suppressed: Suppressed, links: pl.DataFrame | None) -> Suppressed:
+    """The lists with every id that is linked to one of them: they are the same person's.
+
+    Args:
+        suppressed: The lists.
+        links: `from_id` and `to_id`, as the tables have ids; None without.
+    """
+    if links is None or links.is_empty():
+        return suppressed
+    texts = links.select(pl.col("from_id", "to_id").cast(pl.String))
+    nobody = pl.lit(None, pl.String)
+    on = [suppressed.holds(nobody, pl.col(name)) for name in ("from_id", "to_id")]
+    ends = texts.filter(pl.any_horizontal(*on))["to_id"].unique()
+    linked = texts.filter(pl.col("to_id").is_in(ends.implode()))["from_id"]
+    found = pl.concat([one.alias(suppressed.ids.name) for one in (suppressed.ids, ends, linked)])
+    return replace(suppressed, ids=found.unique().sort())
 
 
 def read_suppressed(paths: Iterable[Path], headers: Collection[str] = ()) -> Suppressed:
@@ -75,10 +116,22 @@ def read_suppressed(paths: Iterable[Path], headers: Collection[str] = ()) -> Sup
             "or user_id. Nothing was written.",
         )
     every = pl.concat(columns) if columns else pl.Series("value", [], dtype=pl.String)
+    addresses, ids = _as_compared(every)
+    return Suppressed(addresses, ids, tuple(files))
+
+
+def ids_of_lines(lines: Iterable[str]) -> pl.Series:
+    """The ids or addresses in lines of text, one each, as `ids` of `Suppressed`."""
+    values = pl.Series("value", [line.removeprefix("\ufeff") for line in lines], dtype=pl.String)
+    return _as_compared(values.to_frame().select(trimmed(pl.col("value"))).drop_nulls()["value"])[1]
+
+
+def _as_compared(every: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Different values as addresses and as ids."""
     value = pl.col("value")
     number = pl.when(value.str.contains(_WHOLE_NUMBER)).then(value.cast(pl.Int64, strict=False).cast(pl.String))
     found = every.unique(maintain_order=True).to_frame().select(address=compared(value), id=number.fill_null(value))
-    return Suppressed(found["address"], found["id"], tuple(files))
+    return found["address"], found["id"]
 
 
 def _values(path: Path, known: Collection[str]) -> pl.Series:

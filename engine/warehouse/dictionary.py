@@ -206,6 +206,7 @@ def _ranked(name: str) -> Text | None:
         ("percentile", "Per cent of the users of the fit who scored lower, 0 to 99, on target {!r}.", "points"),
         ("decile", "Tenth of the users of the fit by their score, 1 is the highest, on target {!r}.", "points"),
         ("class", "Class of the probability, by multiples of the base rate, of target {!r}.", ""),
+        ("model", "Which model scored the user on target {!r}: full, or reduced for who lacks a purpose.", ""),
     ):
         if rest.endswith(f"_{end}"):
             return Text(meaning.format(rest.removesuffix(f"_{end}")), unit)

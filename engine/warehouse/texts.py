@@ -101,6 +101,23 @@ TABLES: Final = {
         },
         nullable_key=("row",),
     ),
+    "quality": TableText(
+        "One row per measurement of the data of the run: of a source, the contacts, an enrichment or the whole run, and"
+        " for what became of rows also per day.",
+        ("scope", "name", "metric", "column", "day"),
+        {
+            "scope": Text("source, contacts, enrichment or run."),
+            "name": Text("The source or enrichment; contacts or run otherwise."),
+            "metric": Text("What is measured."),
+            "column": Text("The column or rule it is measured of; null for the whole."),
+            "day": Text("The day of the events, for what became of rows; null for all days together.", "date"),
+            "value": Text("The share, number or days; null where there is nothing to measure."),
+            "numerator": Text("What the share is of, or the number itself.", "count"),
+            "denominator": Text("What it is a share of; null where the value is a number.", "count"),
+            "status": Text("ok, warn or stop where the configuration has a limit; none without."),
+        },
+        nullable_key=("column", "day"),
+    ),
     "drift": TableText(
         "How far features and scores have moved since the fit: one row per column.",
         ("column",),

@@ -36,6 +36,9 @@ def test_addresses_are_compared_without_what_nobody_sees(text: str | None, expec
         ("a@b@c.org", False),
         ("a@b.org\nx", False),
         ("a\u202e@b.org", False),
+        ("caf\ufffd@b.org", False),
+        ("a@b\ufffd.org", False),
+        ("a@b.or\ufffd", False),
     ],
 )
 def test_what_can_be_an_address(text: str, holds: bool) -> None:

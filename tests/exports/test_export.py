@@ -233,6 +233,7 @@ def test_everybody_is_accounted_for(tmp_path: Path) -> None:
         "invalid_address": 3,
         "refused": 0,
         "suppressed": 3,
+        "address_suppressed": 0,
         "still_member": 0,
         "duplicate": 1,
     }
@@ -314,6 +315,8 @@ def test_nobody_is_lost(
     record = run(config, folder / "to", tool, suppress=listed, rows_per_range=ranges, overwrite=True)
     expected, written = Counter[str](), list[str]()
     lists = {entry.lower() for entry in suppressed}
+    # Theirs who object by their id are nobody's to be written to.
+    theirs = {(known.get(user) or "").strip().lower() for user in users if str(user) in lists}
     for user in users:
         address = (known.get(user) or "").strip()
         if user in missing:
@@ -326,6 +329,8 @@ def test_nobody_is_lost(
             expected["refused"] += 1
         elif address.lower() in lists or str(user) in lists:
             expected["suppressed"] += 1
+        elif address.lower() in theirs:
+            expected["address_suppressed"] += 1
         elif duplicates == "first" and address.lower() in {other.lower() for other in written}:
             expected["duplicate"] += 1
         else:

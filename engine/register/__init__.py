@@ -1,0 +1,1 @@
+"""The record of processing that each run leaves."""
