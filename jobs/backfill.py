@@ -14,7 +14,7 @@ import typer
 from engine.errors import ConfigError
 from jobs.begin import Begin
 from jobs.clock import refuse_future
-from jobs.console import clean, diagnosis, plural, print_json, report_failure, say, write
+from jobs.console import clean, diagnosis, plural, print_json, report_failure, write
 from jobs.options import (
     DEFAULT_CONFIG,
     Accept,
@@ -36,7 +36,7 @@ from jobs.options import (
 from jobs.session import Session, Settings, Watching, load_watched, parse_bound, parse_day, session
 
 if TYPE_CHECKING:
-    from engine.schedule.backfill import Outcome
+    from engine.schedule.backfill import How, Outcome
 
 Every = Literal["day", "week", "month"]
 
@@ -48,7 +48,8 @@ def backfill(
         str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The first date that is left out.")
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--last", metavar="N", min=1, help="Begin N days before --to, instead of --from.")
+        int | None,
+        typer.Option("--last", metavar="N", min=1, help="Begin N days before --to, or with the log."),
     ] = None,
     every: Annotated[Every, typer.Option("--every", help="Each day, or one day of each week or month.")] = "day",
     dates: Annotated[
@@ -74,7 +75,7 @@ def backfill(
 ) -> None:
     """Run the dates that are missing or for which late data came, the earliest first, and leave what is done."""
     days = _days(first, end, last, every, dates)
-    begin = Begin(wait_for_lock, allow_future=allow_future)
+    begin = Begin(wait_for_lock, allow_future=allow_future, quiet=quiet)
     watching = Watching(log_format, log_file, metrics_file, notify_command, notify_on)
     settings = Settings(assignments or (), out, executor, address, watching, begin.overrides())
     watched = load_watched("backfill", None, config, settings)
@@ -84,8 +85,9 @@ def backfill(
     started = time.monotonic()
     try:
         with session(wanted, quiet=quiet, watched=watched) as opened:
+            how = _how(opened, begin, again, keep_going, tuple(accept or ()), leave_out=last is not None)
             try:
-                _run(opened, days, outcomes, again, keep_going, tuple(accept or ()), shown=not (as_json or quiet))
+                _run(opened, days, outcomes, how, shown=not (as_json or quiet))
             finally:
                 if outcomes and not (as_json or quiet):
                     _print_summary(outcomes, len(days), time.monotonic() - started)
@@ -122,23 +124,32 @@ def _days(first: str | None, end: str | None, last: int | None, every: Every, da
     return dates_between(start, stop, every) if start is not None else last_days(last or 1, stop, every)
 
 
-def _run(
-    opened: Session,
-    days: Sequence[date],
-    outcomes: list[Outcome],
-    again: bool,
-    keep_going: bool,
-    accept: tuple[str, ...],
-    *,
-    shown: bool,
-) -> None:
+def _how(
+    opened: Session, begin: Begin, again: bool, keep_going: bool, accept: tuple[str, ...], *, leave_out: bool
+) -> How:
     from engine.schedule.backfill import How
+    from engine.schedule.pause import pause_of
+
+    return How(
+        opened.executor,
+        opened.progress,
+        begin.tell,
+        accept,
+        again,
+        keep_going,
+        opened.recorded,
+        pause_of(opened.executor),
+        # The line of a schedule is the same on the first days of a log.
+        leave_out=leave_out,
+    )
+
+
+def _run(opened: Session, days: Sequence[date], outcomes: list[Outcome], how: How, *, shown: bool) -> None:
     from engine.schedule.backfill import backfill as fill
 
-    how = How(opened.executor, opened.progress, say, accept, again, keep_going, opened.recorded)
     for outcome in fill(opened.config, days, how):
         outcomes.append(outcome)
-        if shown:
+        if shown and outcome.state != "left_out":
             write(sys.stdout, _line(outcome))
 
 
@@ -177,6 +188,8 @@ def _print_summary(outcomes: Sequence[Outcome], asked: int, seconds: float) -> N
     parts = [f"{states[state]} {state}" for state in ("published", "done", "failed") if states[state]]
     left = asked - len(outcomes)
     parts += [f"{left} not begun"] if left else []
+    early = states["left_out"]
+    parts += [f"{early} left out, for the log begins later"] if early else []
     write(sys.stdout, f"{plural(asked, 'date')}: {', '.join(parts)}; {_time(seconds)}")
 
 
@@ -195,6 +208,7 @@ def _described(outcomes: Sequence[Outcome], days: Sequence[date], code: int) -> 
         "published": states["published"],
         "done": states["done"],
         "failed": states["failed"],
+        "left_out": states["left_out"],
         "exit_code": code,
         "dates": [_entry(outcome) for outcome in outcomes],
     }

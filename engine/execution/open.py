@@ -20,3 +20,16 @@ def open_executor(execution: Execution) -> Iterator[Executor]:
 
     with ray_executor(execution) as executor:
         yield executor
+
+
+def check_cluster(executor: Executor) -> None:
+    """Make sure, while no task runs, that there is something for the next ones to run on.
+
+    Raises:
+        TransientError: The head of the cluster is gone.
+    """
+    if executor.name == "ray":
+        from engine.execution.ray_attempt import head_answers, headless
+
+        if not head_answers():
+            raise headless("a wait")

@@ -14,7 +14,8 @@ from typing import Any, Final
 import ray
 from ray.experimental import internal_kv
 
-from engine.errors import TamisError
+from engine.errors import TamisError, TransientError
+from engine.privacy.modes import take_mask
 
 _NAMESPACE: Final = b"tamis"
 _CONNECT_SECONDS: Final = 2.0
@@ -37,12 +38,14 @@ def remote_task() -> Any:
     return ray.remote(_guarded)
 
 
-def _guarded(function: Callable[[Any], Any], task: Any, seconds: float, key: str) -> Answer:
+def _guarded(function: Callable[[Any], Any], task: Any, seconds: float, key: str, mask: int | None = None) -> Answer:
     """Run a task; an error for the user comes back as a value, so that Ray does not wrap it.
 
     Its start is told to the driver, which ends it when its time is over. Where the driver's word does not arrive, the
-    worker ends itself, even when it hangs in native code.
+    worker ends itself, even when it hangs in native code. What it writes gets the modes that the driver's files have.
     """
+    if mask is not None:
+        take_mask(mask)
     faulthandler.dump_traceback_later(seconds + _GRACE_SECONDS, exit=True)
     told = f"{key}/{ray.get_runtime_context().get_node_id()}".encode()
     _tell(told)
@@ -92,6 +95,15 @@ def head_answers() -> bool:
             return True
     except OSError:
         return False
+
+
+def headless(what: str) -> TransientError:
+    """The head is gone, which was seen during `what`."""
+    return TransientError(
+        f"the head of the cluster does not answer any more, during {what}",
+        code="cluster-lost",
+        hint="Start it, or another cluster, and run the command again: it takes up what is finished.",
+    )
 
 
 def is_lost(error: BaseException) -> bool:

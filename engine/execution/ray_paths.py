@@ -11,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.errors import ConfigError, TamisError
-from engine.execution.ray_attempt import wait_for
+from engine.execution.ray_attempt import head_answers, headless, wait_for
 from engine.tables import disk
 
 _MOST_NODES: Final = 32
@@ -31,7 +31,10 @@ def check_paths(work: Path, inputs: Sequence[Path], environment: Mapping[str, st
 
     Raises:
         ConfigError: A node does not see them, or cannot write to `work`.
+        TransientError: The head of the cluster is gone.
     """
+    if not head_answers():
+        raise headless("the look at its nodes")
     listed = ray.nodes()  # type: ignore[no-untyped-call]
     nodes = [node for node in listed if node["Alive"] and node["Resources"].get("CPU")][:_MOST_NODES]
     marker = work / f"{_PREFIX}{secrets.token_hex(4)}"
@@ -44,6 +47,8 @@ def check_paths(work: Path, inputs: Sequence[Path], environment: Mapping[str, st
             for node in nodes
         }
         answered, silent = wait_for(list(asked), count=len(asked), seconds=_SECONDS) if asked else ([], [])
+        if silent and not head_answers():
+            raise headless("the look at its nodes")
         for reference in silent:
             ray.cancel(reference, force=True)
         problems = {asked[reference]: problem for reference in answered if (problem := _problem(reference))}

@@ -38,12 +38,14 @@ from engine.execution.ray_attempt import (
     answer_of,
     forget,
     head_answers,
+    headless,
     is_lost,
     remote_task,
     seen_running,
     wait_for,
 )
 from engine.history import events
+from engine.privacy.modes import mask_of_process
 from engine.progress import Tally
 
 _POLL_SECONDS: Final = 1.0
@@ -97,9 +99,9 @@ class Stage(Generic[T, R]):
         self.settings, self.environment, self.tally = terms.settings, terms.environment, terms.tally
         self.function, self.tasks, self.sizes, self.on_done = function, tasks, sizes, on_done
         self.name = str(getattr(function, "__name__", type(function).__name__))
-        self.key = secrets.token_hex(8)
+        self.key, self.mask = secrets.token_hex(8), mask_of_process()
         if not head_answers():
-            raise self._headless()
+            raise headless(self.name)
         self.cluster = nodes()
         self.memory = memory_requests(self.name, sizes, len(tasks), self.largest)
         rows = [size.rows for size in sizes] if sizes is not None else []
@@ -159,7 +161,8 @@ class Stage(Generic[T, R]):
         self.attempts[index] += 1
         key = self._key_of(index, number)
         remote = remote_task().options(**options)
-        reference = remote.remote(self.function, self.tasks[index], self.settings.task_timeout_seconds, key)
+        seconds = self.settings.task_timeout_seconds
+        reference = remote.remote(self.function, self.tasks[index], seconds, key, self.mask)
         self.running[reference] = Attempt(index, number, self.memory[index])
 
     def _collect(self) -> None:
@@ -231,7 +234,7 @@ class Stage(Generic[T, R]):
                 hint="Lower execution.rows_per_task so that a task holds fewer users, or join larger nodes.",
             )
         if is_lost(error) and not head_answers():
-            return self._headless()
+            return headless(self.name)
         if is_lost(error):
             return ResourceError(
                 f"the worker of {what} died on every attempt",
@@ -243,13 +246,6 @@ class Stage(Generic[T, R]):
                 f"{what} was lost: {type(error).__name__}", code="cluster-lost", hint="Run the command again."
             )
         return error
-
-    def _headless(self) -> TransientError:
-        return TransientError(
-            f"the head of the cluster does not answer any more, during {self.name}",
-            code="cluster-lost",
-            hint="Start it, or another cluster, and run the command again: it takes up what is finished.",
-        )
 
     def _seconds(self, attempt: Attempt) -> float:
         return 0.0 if attempt.started is None else time.monotonic() - attempt.started
@@ -263,7 +259,7 @@ class Stage(Generic[T, R]):
         if head_answers():
             self.heard = now
         elif now - self.heard > _HEAD_SECONDS:
-            raise self._headless()
+            raise headless(self.name)
         else:
             return
         # What a cluster does not say now it says the next time; its loss is told by its tasks.

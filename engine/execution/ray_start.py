@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import ray
 from ray._private import ray_constants, services, worker
@@ -28,6 +28,9 @@ from engine.execution.ray_attempt import head_answers
 from engine.execution.ray_token import own_token
 
 _CONNECT_SECONDS: Final = 5.0
+_GREETING_SECONDS: Final = 5.0
+_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""The preface of a connection and an empty frame of settings (RFC 9113, 3.4 and 6.5), which is answered by one."""
 _AUTHENTICATION_LOGGER: Final = "ray._private.authentication.authentication_token_setup"
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _STORE_BYTES: Final = 128 * 2**20
@@ -37,6 +40,15 @@ _LOCK: Final = "lock"
 _LONGEST_BASE: Final = 20
 """Ray's sockets lie 80 characters below its folder, and the path of a socket may have 107."""
 _JOB_OVERRIDE: Final = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
+_OF_A_MEMBER: Final = {
+    # Ray would end this process on the spot when the head has been gone for a minute, whatever it is doing: writing
+    # tables, or waiting for another run. That the head is gone is told where it is needed next.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+    # To leave a cluster whose head is gone: Ray would try for 17 seconds to tell it of tasks and measurements.
+    "RAY_task_events_shutdown_flush_timeout_ms": "1000",
+    "RAY_enable_metrics_collection": "0",
+}
+"""What Ray reads from the environment of this process alone, when it joins a cluster."""
 
 
 @contextmanager
@@ -89,9 +101,23 @@ def connected(execution: Execution, environment: Mapping[str, str]) -> Iterator[
 def _leave() -> None:
     """Leave the cluster; of one whose head was cut off without asking: Ray would wait for its answer."""
     if ray.is_initialized() and not head_answers():
-        for name in ("gcs_error_subscriber", "gcs_log_subscriber", "listener_thread", "logger_thread"):
+        for name in ("gcs_error_subscriber", "gcs_log_subscriber"):
+            if name in worker.global_worker.__dict__:
+                setattr(worker.global_worker, name, _Unheard())
+        for name in ("listener_thread", "logger_thread"):
             worker.global_worker.__dict__.pop(name, None)
     ray.shutdown()
+
+
+class _Unheard:
+    """In the place of what a thread of Ray listens to: the thread ends without a word."""
+
+    def close(self) -> None:
+        """There is nobody to tell."""
+
+    def poll(self) -> NoReturn:
+        """Nothing will come."""
+        raise SystemExit
 
 
 def _connect(
@@ -102,7 +128,7 @@ def _connect(
             _ray_constants(settings),
             _quiet_authentication(local=bool(local)),
             _own_terminator(),
-            _own_environment(),
+            _own_environment({_JOB_OVERRIDE: "1"} | ({} if local else _OF_A_MEMBER)),
         ):
             ray.init(
                 address=address,
@@ -150,7 +176,7 @@ def _probe(address: str) -> bool:
 
     Raises:
         ConfigError: The address is neither `auto` nor HOST:PORT.
-        TransientError: Nothing listens there.
+        TransientError: Nothing listens there, or something that is no head.
     """
     host, _, digits = address.rpartition(":")
     if not host or "//" in host or not digits.isdecimal():
@@ -165,11 +191,30 @@ def _probe(address: str) -> bool:
     reason = ""
     for candidate in hosts:
         try:
-            with closing(socket.create_connection((candidate, int(digits)), _CONNECT_SECONDS)):
+            with closing(socket.create_connection((candidate, int(digits)), _CONNECT_SECONDS)) as found:
+                if no_head := _no_head(found):
+                    raise _unreachable(address, no_head)
                 return candidate in _LOOPBACK
         except (OSError, OverflowError) as error:
             reason = str(error)
     raise _unreachable(address, reason)
+
+
+def _no_head(connection: socket.socket) -> str:
+    """Why what listens there is no head of a cluster, told by how it is greeted in HTTP/2; empty when it may be one.
+
+    Ray itself would wait for its answer for 45 seconds.
+    """
+    connection.settimeout(_GREETING_SECONDS)
+    try:
+        connection.sendall(_GREETING)
+        answer = connection.recv(5)
+    except TimeoutError:
+        return f"what listens there has not answered for {_GREETING_SECONDS:.0f} seconds"
+    except OSError:
+        # One with TLS closes the connection at such words.
+        return ""
+    return "a web server listens there, as the dashboard of a cluster does on port 8265" if answer == b"HTTP/" else ""
 
 
 def _unreachable(address: str, reason: str) -> TransientError:
@@ -223,15 +268,18 @@ def _own_terminator() -> Iterator[None]:
 
 
 @contextmanager
-def _own_environment() -> Iterator[None]:
-    """Within a job of the cluster, the threads of this run win over what the job was submitted with."""
-    before = os.environ.get(_JOB_OVERRIDE)
-    os.environ.setdefault(_JOB_OVERRIDE, "1")
+def _own_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables for Ray alone, where the environment has none of the name.
+
+    Within a job of the cluster, the threads of this run win over what the job was submitted with.
+    """
+    mine = values.keys() - os.environ.keys()
+    os.environ.update({name: values[name] for name in mine})
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(_JOB_OVERRIDE, None)
+        for name in mine:
+            os.environ.pop(name, None)
 
 
 @contextmanager

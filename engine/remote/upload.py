@@ -65,7 +65,7 @@ def upload(out: Path, url: str, as_of: date, tables: Collection[str]) -> bool:
     if _read(f"{url}/{name}") == content:
         # An upload may have ended between the manifest and these.
         for mark in _absent(url, marks):
-            _put(f"{url}/{mark}", b"")
+            put(f"{url}/{mark}", b"")
         return False
     missing = [record for table in manifest.tables for record in _missing(url, table.path, table.records)]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
@@ -76,9 +76,9 @@ def upload(out: Path, url: str, as_of: date, tables: Collection[str]) -> bool:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    _put(f"{url}/{name}", content)
+    put(f"{url}/{name}", content)
     for mark in marks:
-        _put(f"{url}/{mark}", b"")
+        put(f"{url}/{mark}", b"")
     return True
 
 
@@ -165,7 +165,12 @@ def _checked(file: Path, record: FileRecord) -> bytes:
     return md5.digest()
 
 
-def _put(url: str, content: bytes) -> None:
+def put(url: str, content: bytes) -> None:
+    """Write an object as a whole, in place of what is there under its address.
+
+    Raises:
+        TamisError: As `upload`.
+    """
     store, path = open_store(url)
 
     def request() -> None:

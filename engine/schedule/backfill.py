@@ -16,7 +16,7 @@ from engine.history.recording import Recording
 from engine.pipeline import run
 from engine.progress import Progress
 from engine.record import RunRecord
-from engine.schedule.dates import check_dates
+from engine.schedule.dates import check_dates, without_early
 from engine.schedule.finished import Log, judge, look_at, read_new
 from engine.schedule.markers import await_markers
 from engine.schedule.pause import Pause
@@ -45,7 +45,7 @@ class Outcome:
 
     Attributes:
         as_of: The date.
-        state: `published` now, `done` before, or `failed`.
+        state: `published` now, `done` before, `failed`, or `left_out` as the log begins later.
         reasons: Why it was run; of a date that was done before, none.
         seconds: How long it took.
         record: What the run did; None without a run that came to its end.
@@ -54,7 +54,7 @@ class Outcome:
     """
 
     as_of: date
-    state: Literal["published", "done", "failed"]
+    state: Literal["published", "done", "failed", "left_out"]
     reasons: tuple[str, ...] = ()
     seconds: float = 0.0
     record: RunRecord | None = None
@@ -86,6 +86,7 @@ class How:
         accept: Guards whose findings do not hold a publish back.
         again: Run dates that are done, too.
         keep_going: After a date that failed, go on with the next.
+        leave_out: Leave dates out that lie before the log begins, unless all of them do; else they are refused.
         recorded: The record of a date that is run, open for as long as it is; None when it leaves none.
         pause: How time passes while something is waited for.
     """
@@ -98,6 +99,7 @@ class How:
     keep_going: bool = False
     recorded: Callable[[date], AbstractContextManager[Recording | None]] = lambda _: nullcontext()
     pause: Pause = field(default_factory=Pause)
+    leave_out: bool = False
 
 
 def backfill(config: Config, dates: Sequence[date], how: How) -> Iterator[Outcome]:
@@ -123,8 +125,10 @@ def backfill(config: Config, dates: Sequence[date], how: How) -> Iterator[Outcom
         return read_new(look_at(open_run(config)), how.executor, how.progress)
 
     log = in_turn(begin, out, config.schedule, tell=how.tell, pause=how.pause)
-    check_dates(dates, log.days, config.features.windows[0])
-    for day, following in zip(dates, (*dates[1:], None), strict=True):
+    kept = without_early(dates, log.days) if how.leave_out else tuple(dates)
+    check_dates(kept, log.days, config.features.windows[0])
+    yield from (Outcome(day, "left_out") for day in dates if day not in set(kept))
+    for day, following in zip(kept, (*kept[1:], None), strict=True):
         outcome = _one(config, log, day, following, how)
         yield outcome
         if outcome.state == "failed" and not how.keep_going:

@@ -61,6 +61,19 @@ def last_days(count: int, end: date, every: Step = "day") -> tuple[date, ...]:
     return dates_between(end - timedelta(days=min(count, (end - date.min).days)), end, every)
 
 
+def without_early(dates: Sequence[date], span: tuple[int, int] | None) -> tuple[date, ...]:
+    """The dates that have an event before them; all of them when none has, or the log has no events at all.
+
+    Args:
+        dates: First days that are not used, one per run.
+        span: First and last day with an event (days since 1970-01-01); None without any.
+    """
+    if span is None:
+        return tuple(dates)
+    first = EPOCH + timedelta(days=span[0])
+    return tuple(day for day in dates if day > first) or tuple(dates)
+
+
 def check_dates(dates: Sequence[date], span: tuple[int, int] | None, tolerance: int) -> None:
     """Stop when the log has nothing to tell about some of the dates.
 

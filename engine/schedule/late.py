@@ -11,10 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 
 from engine.config import Config
+from engine.contacts.duplicates.decisions import merges_digest
 from engine.events.files import locate_files, stamp_of
 from engine.features.windows import day_number
+from engine.privacy.opposed import objections_digest
 from engine.rollups.index import Entry
 from engine.rollups.units import SourceFile
 from engine.stages.input import side_tables
@@ -33,7 +36,7 @@ def input_marks(config: Config, entries: Iterable[Entry], as_of: date) -> dict[s
 
     Returns:
         `events`: sha256 of name, size and time of change of the files of all units with an event before `as_of`;
-        `beside`: the same of the tables beside the log, if there are any.
+        `beside`: the same of the tables beside the log, of merged contacts and of who objects, if there are any.
 
     Raises:
         TamisError: As `engine.events.files.locate_files`.
@@ -49,10 +52,15 @@ def input_marks(config: Config, entries: Iterable[Entry], as_of: date) -> dict[s
 
 def _beside(config: Config) -> dict[str, str]:
     tables = side_tables(config)
-    if not tables:
+    merges = merges_digest(Path(config.out))
+    objections = objections_digest(Path(config.out), config.privacy.opposed)
+    if not tables and merges is None and objections is None:
         return {}
-    files = [(owner, str(file), *stamp_of(file)) for owner, path in tables for file in locate_files(owner, path)]
-    return {BESIDE: _sha256(files)}
+    files = [
+        (owner, str(file), *stamp_of(file)) for owner, path in tables for file in locate_files(owner, path, text=True)
+    ]
+    more = [digest for digest in (merges, objections) if digest is not None]
+    return {BESIDE: _sha256([files, *more] if more else files)}
 
 
 def _plain(files: Iterable[SourceFile]) -> list[tuple[str, int, int]]:

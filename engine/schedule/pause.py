@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine.execution.open import check_cluster
+from engine.execution.protocol import Executor
+
 
 @dataclass(frozen=True)
 class Pause:
@@ -18,3 +21,13 @@ class Pause:
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+
+def pause_of(executor: Executor) -> Pause:
+    """The system's clock; a cluster that is lost while something is waited for ends the waiting (TransientError)."""
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        check_cluster(executor)
+
+    return Pause(sleep=sleep)

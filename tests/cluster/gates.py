@@ -78,13 +78,17 @@ class Gated:
 
     def __call__(self, task: Any) -> Any:
         gates, stage = Gates(Path(self.folder)), self.__name__
-        node = ray.get_runtime_context().get_node_id()
-        gates.note(Begun(stage, node, socket.gethostname(), os.getpid()))
-        until = time.monotonic() + LONGEST_HOLD
-        while gates.held(stage) and time.monotonic() < until:
-            time.sleep(0.05)
+        _stand_still(gates, stage)
         eat(gates.meal(stage))
         return self.function(task)
+
+
+def _stand_still(gates: Gates, stage: str) -> None:
+    node = ray.get_runtime_context().get_node_id()
+    gates.note(Begun(stage, node, socket.gethostname(), os.getpid()))
+    until = time.monotonic() + LONGEST_HOLD
+    while gates.held(stage) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def eat(size: int) -> None:
@@ -103,6 +107,8 @@ def gate_tasks(folder: str) -> None:
     ungated = RayExecutor.map
 
     def gated(self: RayExecutor, function: Callable[[Any], Any], tasks: Sequence[Any], **options: Any) -> list[Any]:
-        return ungated(self, Gated(function, folder), tasks, **options)
+        results = ungated(self, Gated(function, folder), tasks, **options)
+        _stand_still(Gates(Path(folder)), f"after-{function.__name__}")
+        return results
 
     RayExecutor.map = gated  # type: ignore[method-assign,assignment]

@@ -102,8 +102,8 @@ def make_history(folder: Path) -> History:
     return History(here, folder / "kept", published(here / "out"))
 
 
-def arguments(executor: str, options: Sequence[str]) -> list[str]:
-    return ["run", "--quiet", "--as-of", str(AS_OF), "--executor", executor, *options]
+def arguments(executor: str, options: Sequence[str], *, quiet: bool = True) -> list[str]:
+    return ["run", *(["--quiet"] if quiet else []), "--as-of", str(AS_OF), "--executor", executor, *options]
 
 
 def environment(**others: str) -> dict[str, str]:
@@ -163,6 +163,7 @@ def start_driver(
     hold: Sequence[str] = (),
     options: Sequence[str] = (),
     inside: Sequence[str] = (),
+    quiet: bool = True,
     feed: tuple[str, int, int] | None = None,
 ) -> Driver:
     """Start today's run on the cluster at an address, with some stages held.
@@ -173,6 +174,7 @@ def start_driver(
         hold: Names of the functions whose tasks wait.
         options: Of `tamis run`.
         inside: The command that enters a host, when it is not this one.
+        quiet: Whether it tells nothing of what it waits for.
         feed: A function, and how many bytes how many of its attempts take.
     """
     gates = Gates(folder / f"gates-{time.monotonic_ns()}")
@@ -185,7 +187,7 @@ def start_driver(
     command = [
         *inside,
         *(sys.executable, "-m", "tests.cluster.drive", str(gates.folder)),
-        *arguments("ray", ["--address", address, *options]),
+        *arguments("ray", ["--address", address, *options], quiet=quiet),
     ]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(

@@ -43,7 +43,7 @@ def attempts_of(task: Attempts) -> int:
 
 
 @pytest.mark.parametrize("function", [die, fail_to_read, miss_the_store])
-def test_what_may_pass_is_tried_again(once: Attempts, function: Callable[[Attempts], int]) -> None:
+def test_dq10_what_may_pass_is_tried_again(once: Attempts, function: Callable[[Attempts], int]) -> None:
     with opened(retries=2) as executor:
         assert executor.map(function, [Attempts(once.file, succeed_at=3)]) == [3]
 
@@ -95,6 +95,7 @@ def test_a_task_over_its_time_ends_the_run(ray_session: None) -> None:
         assert executor.map(double, list(range(4))) == [0, 2, 4, 6]
 
 
+@pytest.mark.slow
 def test_time_counts_from_the_start_of_each_task(ray_session: None) -> None:
     seconds = [0.5] * 10
     with opened(task_timeout_seconds=2) as executor:

@@ -118,6 +118,7 @@ def test_slow_tasks_are_left_alone_when_asked(ray_session: None) -> None:
         assert executor.tally.retried == 0
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_twice_is_not_tried_a_third_time(ray_session: None, tmp_path: Path) -> None:
     task = Attempts(str(tmp_path / "attempts"))
     with opened(task_timeout_seconds=1, retries=5) as executor, pytest.raises(ResourceError) as caught:
@@ -143,6 +144,7 @@ def test_a_task_that_no_node_can_hold_is_refused_before_anything_starts(ray_sess
     assert not Path(task.file).exists()
 
 
+@pytest.mark.slow
 def test_a_request_is_never_more_than_the_largest_node_has(ray_session: None) -> None:
     import ray
 
@@ -264,7 +266,7 @@ def test_tasks_do_not_wait_for_ever_for_a_node_that_left(
     stage._check_room(604.0)
 
 
-def test_the_log_tells_which_tasks_are_run_again_and_why(
+def test_dq10_the_log_tells_which_tasks_are_run_again_and_why(
     ray_session: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = [Attempts(str(tmp_path / "a"), 2), Attempts(str(tmp_path / "b"), 1)]

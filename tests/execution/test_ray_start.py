@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_a_local_ray_listens_on_the_loopback_interface_only(ray_session: None) -
 
 PROGRAM = """
 import sys
+import threading
 import ray
 from engine.config import Execution
 from engine.errors import TamisError
@@ -72,6 +74,7 @@ def in_a_process(program: str, *arguments: str, **env: str) -> subprocess.Popen[
     )
 
 
+@pytest.mark.slow
 def test_an_address_is_joined_and_left(ray_session: None) -> None:
     import ray
 
@@ -96,6 +99,35 @@ def test_nothing_listens_at_the_address() -> None:
     assert time.monotonic() - started < 15
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server listens there"), (b"", "has not answered")],
+)
+def test_what_listens_at_the_address_is_no_head(answer: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_start, "_GREETING_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            # The other side closes it with words left unread.
+            with connection, suppress(OSError):
+                connection.recv(100)
+                connection.sendall(answer)
+                while connection.recv(100):
+                    pass
+
+        listener = threading.Thread(target=serve)
+        listener.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TransientError, match=reason) as caught, opened(address=address):
+            pass
+        listener.join(5)
+    assert caught.value.code == "cluster-unreachable"
+
+
 @pytest.mark.parametrize("address", ["", "nonsense", "ray://head:10001", "head:", ":6379", "http://head:8265"])
 def test_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
@@ -106,6 +138,7 @@ def test_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.code == "cluster-address"
 
 
+@pytest.mark.slow
 def test_a_ray_that_is_started_here_is_stopped_here() -> None:
     program = (
         "import os, sys, ray\n"

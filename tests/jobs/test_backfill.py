@@ -139,7 +139,9 @@ def test_each_date_that_is_run_has_a_record_of_its_own(tamis: Tamis, config: str
         (("--last", "0", "--to", "2026-01-09"), "usage"),
         (("--dates", "2026-01-05,2030-01-01"), "as-of-future"),
         (("--dates", "2026-01-05,2026-04-01"), "backfill-outside-log"),
-        (("--last", "30", "--to", "2026-01-09"), "backfill-outside-log"),
+        (("--from", "2025-12-10", "--to", "2026-01-09"), "backfill-outside-log"),
+        (("--last", "30", "--to", "2026-01-02"), "backfill-outside-log"),
+        (("--last", "3", "--to", "2026-04-01"), "backfill-outside-log"),
     ],
 )
 def test_what_is_refused(
@@ -194,3 +196,18 @@ def test_the_last_days(tamis: Tamis, config: str, tmp_path: Path) -> None:
         "backfill", "-c", config, "--out", str(tmp_path / "out"), "--last", "10", "--every", "week", "--to", end
     )
     assert [line.split()[0] for line in result.stdout.splitlines()[:-1]] == [str(day_of(10)), str(day_of(17))]
+
+
+def test_the_last_days_begin_with_the_log(tamis: Tamis, config: str, tmp_path: Path) -> None:
+    end = str(day_of(9))
+    arguments = ("backfill", "-c", config, "--out", str(tmp_path / "out"), "--last", "30", "--every", "week", "--to")
+    result = tamis(*arguments, end)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    dates = [str(day_of(9 - 30 + 7 * week)) for week in range(5)]
+    kept = [day for day in dates if day > str(day_of(0))]
+    assert [line.split()[0] for line in lines[:-1]] == kept
+    assert f"{len(kept)} published, {5 - len(kept)} left out, for the log begins later; " in lines[-1]
+    described = json.loads(tamis(*arguments, end, "--json").stdout)
+    assert [entry["as_of"] for entry in described["dates"] if entry["state"] == "done"] == kept
+    assert described["left_out"] == 5 - len(kept)

@@ -68,6 +68,7 @@ def outcome(base: str, entry: str) -> object:
         return error.code
 
 
+@pytest.mark.slow
 def test_paths_stand_for_the_same_files_as_local_ones(bucket: Bucket, tmp_path: Path) -> None:
     log = tmp_path / "log"
     for name in FILES:

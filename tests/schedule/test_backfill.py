@@ -89,7 +89,9 @@ def tables(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_it_gives_the_bytes_of_single_runs_in_the_order_of_the_dates(log: Path, single: Path, tmp_path: Path) -> None:
+def test_dq13_it_gives_the_bytes_of_single_runs_in_the_order_of_the_dates(
+    log: Path, single: Path, tmp_path: Path
+) -> None:
     config = config_in(log, out=str(tmp_path / "out"))
     outcomes = fill(config)
     assert [outcome.as_of for outcome in outcomes] == list(DATES)
@@ -233,6 +235,7 @@ def test_the_worst_exit_code_stands_for_all(errors: list[Exception], expected: E
 # -------------------------------------------------------------------------------------------------- markers and others
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_complete_stops_it(log: Path, tmp_path: Path) -> None:
     marker = str(tmp_path / "{day}.ok")
     config = config_in(log, out=str(tmp_path / "out"), schedule__marker=marker)

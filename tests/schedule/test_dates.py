@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from engine.schedule.dates import Step, check_dates, dates_between, last_days
+from engine.schedule.dates import Step, check_dates, dates_between, last_days, without_early
 
 DAYS = st.dates(date(1970, 1, 1), date(2200, 1, 1))
 
@@ -86,3 +86,11 @@ def test_a_log_without_events_has_no_dates() -> None:
 def test_many_dates_are_not_all_listed() -> None:
     with pytest.raises(ConfigError, match="and 95 more"):
         check_dates([LAST_EVENT + timedelta(days=30 + more) for more in range(100)], SPAN, 7)
+
+
+def test_dates_before_the_log_begins_can_be_left_out() -> None:
+    dates = [FIRST_EVENT + timedelta(days=more) for more in range(-2, 3)]
+    assert without_early(dates, SPAN) == tuple(dates[3:])
+    # Of none of them there is anything to run: the refusal tells.
+    assert without_early(dates[:3], SPAN) == tuple(dates[:3])
+    assert without_early(dates, None) == tuple(dates)
