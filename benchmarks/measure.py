@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
-PACKAGES = ("tamis", "polars", "lightgbm", "ray", "pyarrow", "numpy", "numba", "duckdb", "scikit-learn")
+PACKAGES = ("tamis", "polars", "lightgbm", "ray", "pyarrow", "numpy", "numba", "duckdb", "scikit-learn", "rapidfuzz")
 POLL_SECONDS = 0.1
 MEBIBYTE = 2**20
 

@@ -19,6 +19,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ from engine.tables.layout import partition_folder
 from engine.tables.manifest import Manifest, TableRecord
 from engine.tables.publish import publish
 from engine.tables.published_types import as_published
+from engine.tables.rows import Piece
 from engine.tables.workspace import workspace
 
 if TYPE_CHECKING:
@@ -98,6 +100,21 @@ def bucket(users: pl.Series, number: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+@dataclass(frozen=True)
+class KeepTask:
+    """A file of users, to be kept by segment in a work folder."""
+
+    file: str
+    number: int
+    work: str
+
+
+def keep_bucket(task: KeepTask) -> tuple[Piece, ...]:
+    """What a scoring task does with its rows when all else is done."""
+    rows = as_published(pl.read_parquet(task.file))
+    return keep_partitions("segments", task.number, rows, "segment", segment_folder, Path(task.work))
+
+
 def publish_buckets(folder: Path, out: Path) -> dict[str, Any]:
     """Publish the users as the project does; seconds per step, rows, files and bytes."""
     executor = LocalExecutor()
@@ -109,15 +126,10 @@ def publish_buckets(folder: Path, out: Path) -> dict[str, Any]:
         seconds[name] = time.perf_counter() - start - sum(seconds.values())
 
     with workspace(out, "score-2026-01-01-benchmark") as work:
-        pieces = [
-            piece
-            for number, file in enumerate(files)
-            for piece in keep_partitions(
-                "segments", number, as_published(pl.read_parquet(file)), "segment", segment_folder, work
-            )
-        ]
+        tasks = [KeepTask(str(file), number, str(work)) for number, file in enumerate(files)]
+        pieces = tuple(chain.from_iterable(executor.map(keep_bucket, tasks, small=True)))
         lap("keep")
-        tables = compact([Unpublished("segments", tuple(pieces), "benchmark")], AS_OF, staging=work, executor=executor)
+        tables = compact([Unpublished("segments", pieces, "benchmark")], AS_OF, staging=work, executor=executor)
         lap("write")
         check_before(tables, work, buckets=len(files), rekeyed=0, executor=executor)
         lap("check")

@@ -21,11 +21,13 @@ from engine.bundle import load_bundle
 from engine.bundle_store import find_bundle
 from engine.config import Config
 from engine.config_segments import PRIMARY
+from engine.contacts.duplicates.decisions import decisions_file
 from engine.errors import ConfigError
 from engine.events.files import locate_files, text_kind
 from engine.execution.protocol import Executor
 from engine.fitting import conditions_of
 from engine.ledger.previous import Previous, find_previous, nearest_ledger, previous_members, previous_of
+from engine.privacy.opposed import opposed_file
 from engine.progress import Progress
 from engine.remote.address import RemoteFile
 from engine.rollups.index import INDEX_NAME
@@ -121,6 +123,7 @@ def find_audience(
                 hint=f"Run `tamis fit --as-of {as_of}`, or leave --audience out.",
             )
         _copy_store(store_folder(out), store_folder(place))
+        _copy_people(out, place)
         previous = find_previous(out, as_of)
         sampled, keys, users = _scored(opened, as_of, folder, place, previous, executor, share, progress)
         return _compared(sampled, users, keys, _replaced(out, as_of) or previous, as_of, folder.name)
@@ -150,6 +153,15 @@ def _copy_store(store: Path, to: Path) -> None:
     if (store / INDEX_NAME).exists():
         to.mkdir(parents=True, exist_ok=True)
         shutil.copy2(store / INDEX_NAME, to / INDEX_NAME)
+
+
+def _copy_people(out: Path, place: Path) -> None:
+    """Who objects, and which contacts are one person: a run asks for both in the output root."""
+    for file in (opposed_file(out), decisions_file(out)):
+        if file.exists():
+            target = place / file.relative_to(out)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
 def _scored(
@@ -207,6 +219,7 @@ def _scored(
         lists=staged_lists(linked_lists(opened.lists, read_links(config, opened.given)), work),
         previous=previous if compiled.plan.tenures else None,
         cluster_names=tuple(config.clusters.names.items()),
+        permits=prepared.asked.permits,
     )
     [record] = executor.map(score_bucket, [task])
     check_finite([record])

@@ -1,7 +1,8 @@
 """Measure a machine: the real stages run on generated logs, and what tasks cost is read off.
 
-Two processes run, one with all threads and one with a single one. Costs are the non-negative least squares of relative
-errors: C. Lawson and R. Hanson, "Solving Least Squares Problems" (1974), chapter 23.
+Three processes run: one with all threads, a daily run as the command line does it, and one with a single thread. Costs
+are the non-negative least squares of relative errors: C. Lawson and R. Hanson, "Solving Least Squares Problems" (1974),
+chapter 23.
 """
 
 from __future__ import annotations
@@ -18,20 +19,43 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from engine.config_file import load_config
 from engine.errors import ResourceError
 from engine.execution.local import usable_cpus
+from engine.planning.census import take_census
 from engine.planning.costs import LEAST, MEMORY_TERMS, TERMS, Cost, Costs
+from engine.planning.estimate import estimate
+from engine.planning.generated import END
+from engine.planning.inputs import due_jobs
 from engine.planning.measure import Sized
+from engine.planning.schedule import Workers
+from engine.planning.work import Job
+from engine.privacy.key import child_environment
 
 _VARIABLES: Final = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PACKAGES: Final = ("tamis", "polars", "lightgbm", "numpy")
 _SECONDS: Final = 600.0
+_LEAST_START: Final = 0.5
 _CHILD: Final = """
 import os, sys
 for name in {variables!r}:
     os.environ[name] = {threads!r}
 from engine.planning.measure import main
 main({folder!r}, {threads!r}, quick={quick!r})
+"""
+_DAILY: Final = """
+import json, os, sys
+for name in {variables!r}:
+    os.environ[name] = {threads!r}
+sys.argv = ["tamis", "run", "--quiet", "--config={config}", "--as-of={day}"]
+from jobs.app import main
+try:
+    main()
+except SystemExit as done:
+    if done.code:
+        raise
+from engine.planning.recording import memory_now
+print(json.dumps({{"process": memory_now()}}))
 """
 
 
@@ -47,34 +71,57 @@ def calibrate(today: date, folder: Path | None = None) -> Costs:
     """
     begun = time.perf_counter()
     threads = usable_cpus()
-    process, seen, start = _measured(folder, threads, quick=False)
-    alone = seen if threads == 1 else _measured(folder, 1, quick=True)[1]
-    return Costs(
+    with TemporaryDirectory(prefix="tamis-calibration-", dir=folder) as place:
+        seen = _seen(place, threads, quick=False)
+        config = Path(place) / "log-0" / "tamis.toml"
+        code = _DAILY.format(variables=_VARIABLES, threads=str(threads), config=config, day=END)
+        daily = time.perf_counter()
+        process = float(_answer(code)["process"])
+        daily = time.perf_counter() - daily
+        jobs = _jobs(config)
+    with TemporaryDirectory(prefix="tamis-calibration-", dir=folder) as place:
+        alone = seen if threads == 1 else _seen(place, 1, quick=True)
+    costs = Costs(
         source=today.isoformat(),
         threads=threads,
-        start=start,
+        start=0.0,
         process=process,
         kinds=costs_from(seen, alone, threads),
         versions={name: version(name) for name in _PACKAGES},
-        measured_seconds=round(time.perf_counter() - begun, 1),
     )
+    # What the command takes beside its tasks and its driver: the same for a small log and a large one.
+    start = daily - estimate(jobs, costs, Workers(1, threads, 0.0, threads, local=True)).seconds
+    measured = round(time.perf_counter() - begun, 1)
+    return replace(costs, start=max(_LEAST_START, start), measured_seconds=measured)
 
 
-def _measured(folder: Path | None, threads: int, *, quick: bool) -> tuple[float, list[Sized], float]:
-    """Bytes of the process, what was seen, and the seconds until it could begin."""
-    with TemporaryDirectory(prefix="tamis-calibration-", dir=folder) as place:
-        code = _CHILD.format(variables=_VARIABLES, threads=str(threads), folder=place, quick=quick)
-        start = _start_seconds()
-        try:
-            done = subprocess.run(
-                [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, timeout=_SECONDS
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ResourceError(
-                f"the calibration did not end within {_SECONDS:.0f} seconds",
-                code="plan-calibration-failed",
-                hint="Measure when the machine is idle.",
-            ) from error
+def _jobs(config: Path) -> tuple[Job, ...]:
+    loaded = load_config(config).config
+    return due_jobs(loaded, take_census(loaded, END), END).jobs
+
+
+def _seen(folder: str, threads: int, *, quick: bool) -> list[Sized]:
+    code = _CHILD.format(variables=_VARIABLES, threads=str(threads), folder=folder, quick=quick)
+    return [Sized(**one) for one in _answer(code)["seen"]]
+
+
+def _answer(code: str) -> dict[str, Any]:
+    """What a process of its own says in its last line."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS,
+            env=child_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(
+            f"the calibration did not end within {_SECONDS:.0f} seconds",
+            code="plan-calibration-failed",
+            hint="Measure when the machine is idle.",
+        ) from error
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ResourceError(
@@ -82,18 +129,8 @@ def _measured(folder: Path | None, threads: int, *, quick: bool) -> tuple[float,
             code="plan-calibration-failed",
             hint="It needs about 200 MB in the temporary folder, and 1 GB of memory.",
         )
-    answer = json.loads(done.stdout)
-    return float(answer["process"]), [Sized(**one) for one in answer["seen"]], start
-
-
-def _start_seconds() -> float:
-    """Seconds until a new process has imported what a run needs; the second of two, when the files are in memory."""
-    seconds = 0.0
-    for _ in range(2):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "-P", "-c", "import jobs.app, engine.pipeline"], check=False, timeout=_SECONDS)
-        seconds = time.perf_counter() - begun
-    return seconds
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def costs_from(seen: Sequence[Sized], alone: Sequence[Sized], threads: int) -> dict[str, Cost]:
@@ -101,7 +138,7 @@ def costs_from(seen: Sequence[Sized], alone: Sequence[Sized], threads: int) -> d
 
     Args:
         seen: What was seen with all threads; of run 0 everything was done for the first time.
-        alone: What was seen with one thread, in some of the same runs.
+        alone: What was seen with one thread, in some of the same runs and days.
         threads: All threads.
     """
     drivers = _drivers(seen)
@@ -170,8 +207,8 @@ def _memory(seen: Sequence[Sized], term: str | None) -> tuple[float, float]:
 
 def _serial(seen: Sequence[Sized], alone: Sequence[Sized], threads: int) -> float:
     """Share of the time on one thread that `threads` threads do not shorten."""
-    runs = {one.run for one in alone}
-    many = sum(one.seconds for one in seen if one.run in runs)
+    runs = {(one.run, one.day) for one in alone}
+    many = sum(one.seconds for one in seen if (one.run, one.day) in runs)
     single = sum(one.seconds for one in alone)
     if threads == 1 or not single or not many:
         return 1.0

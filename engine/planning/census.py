@@ -146,13 +146,15 @@ def take_census(config: Config, as_of: date) -> Census:
         for name, item in found.items()
         if wanted is None or not fits(entries.get(name), replace(item, pieces=()), index, wanted)
     }
-    rows, exact, pieces = _rows_of(config, stale, index)
+    contact_files = [] if config.contacts is None else list(locate_files("contacts", config.contacts.path))
+    opened = [file for file in contact_files if isinstance(file, Path)]
+    rows, exact, pieces, contact_footers = _rows_of(config, stale, index, opened)
     sample = take_sample(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
     current = {name: entry for name, entry in entries.items() if name not in stale}
     stale_rows = sum(rows.values())
     total = stale_rows + sum(entry.read for entry in current.values())
     daily = [file for entry in current.values() for file in entry.daily]
-    contact_files, contact_rows = _contacts(config)
+    contact_bytes, contact_rows = _contacts(contact_files, contact_footers)
     users, counted = _users(index, current, sample, stale_rows, total, contact_rows)
     new_partials = sample.partials if sample.rows else round(stale_rows * _PARTIALS_PER_ROW)
     first, last = _span(found, current, sample)
@@ -179,7 +181,7 @@ def take_census(config: Config, as_of: date) -> Census:
         store_bytes=sum(file.bytes for file in store),
         new_partials=new_partials,
         contacts=contact_rows,
-        contact_bytes=contact_files,
+        contact_bytes=contact_bytes,
         types=config.events.types or tuple(sorted(seen)),
         priced=frozenset(priced or ({config.events.purchase} if config.events.purchase else set())),
         attributes=attributes,
@@ -215,12 +217,14 @@ def _units(config: Config, index: Index) -> list[Unit]:
 
 
 def _rows_of(
-    config: Config, stale: Mapping[tuple[str, str], Found], index: Index
-) -> tuple[dict[tuple[str, str], int], bool, list[Piece]]:
-    """Rows of each unit, whether they are exact, and those that can be read here."""
+    config: Config, stale: Mapping[tuple[str, str], Found], index: Index, others: Sequence[Path]
+) -> tuple[dict[tuple[str, str], int], bool, list[Piece], list[Footer]]:
+    """Rows of each unit, whether they are exact, those that can be read here, and the footers of other files."""
     known = [(item.unit.source, file) for item in stale.values() for file in item.unit.files]
     plain = [(position, file) for position, file in known if _is_plain(file)]
-    footers = dict(zip(plain, read_footers([Path(file.path) for _, file in plain]), strict=True))
+    # All at once: most of what a few footers take is the start of the process that reads them.
+    read = read_footers([*(Path(file.path) for _, file in plain), *others])
+    footers = dict(zip(plain, read[: len(plain)], strict=True))
     if config.checks.bad_files == "refuse":
         _check_footers(config, footers)
     per_byte = {position: _rows_per_byte(source, index) for position, source in enumerate(config.sources)}
@@ -235,7 +239,7 @@ def _rows_of(
             elif not footer.problem:
                 rows[name] += footer.rows
                 pieces.append(Piece(item.unit.source, file.path, 0, footer.rows))
-    return rows, len(plain) == len(known), pieces
+    return rows, len(plain) == len(known), pieces, read[len(plain) :]
 
 
 def _check_footers(config: Config, footers: Mapping[tuple[int, SourceFile], Footer]) -> None:
@@ -294,15 +298,11 @@ def _users(
     return contacts or max(1, total // _ROWS_PER_USER), "assumed"
 
 
-def _contacts(config: Config) -> tuple[int, int]:
-    """Bytes and rows of the contacts."""
-    if config.contacts is None:
-        return 0, 0
-    files = locate_files("contacts", config.contacts.path)
-    local = [file for file in files if isinstance(file, Path)]
+def _contacts(files: Sequence[Path | RemoteFile], footers: Sequence[Footer]) -> tuple[int, int]:
+    """Bytes and rows of the contacts, of those that are not remote by their footers."""
     remote = sum(file.size for file in files if isinstance(file, RemoteFile))
-    rows = sum(footer.rows for footer in read_footers(local))
-    return sum(file.stat().st_size for file in local) + remote, rows + remote // _BYTES_PER_ROW
+    local = sum(file.stat().st_size for file in files if isinstance(file, Path))
+    return local + remote, sum(footer.rows for footer in footers) + remote // _BYTES_PER_ROW
 
 
 def _span(

@@ -30,6 +30,7 @@ class Shape:
         days: Files, one per day.
         rows_per_task: `execution.rows_per_task` of its configuration.
         trees: Trees of its model.
+        resamples: Times that its clusters are found again.
     """
 
     users: int
@@ -37,6 +38,7 @@ class Shape:
     days: int
     rows_per_task: int
     trees: int = 40
+    resamples: int = 20
 
 
 def write_log(folder: Path, shape: Shape, *, seed: int = 1, hold_back: int = 0) -> Config:
@@ -148,6 +150,7 @@ gate = "warn"
 
 [clusters]
 max_moved = 1
+resamples = {shape.resamples}
 
 [[segments]]
 name = "regulars"

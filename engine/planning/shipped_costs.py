@@ -9,8 +9,8 @@ from engine.planning.costs import Cost, Costs
 SHIPPED: Final = Costs(
     source="shipped",
     threads=2,
-    start=1,
-    process=85000000.0,
+    start=2.84,
+    process=362733568.0,
     kinds={
         "BlockTask": Cost(0.00577, {"cells": 8.62e-08}, 0, 0, 3.6e05, 0),
         "CheckTask": Cost(0.00135, {"rows": 1.65e-07}, 0.0174, 0, 1.16e06, 0),

@@ -36,6 +36,7 @@ def test_a_day_holds_the_rows_of_that_day(journey: Path) -> None:
     assert ensure_journey(journey) == sum(past(journey, log).height for log in LOGS)
 
 
+@pytest.mark.slow
 def test_a_basket_is_one_purchase(journey: Path, tmp_path: Path) -> None:
     main(["journey", f"--events={journey / 'events'}", f"--as-of={AS_OF}", f"--to={tmp_path / 'features.parquet'}"])
     features = pl.read_parquet(tmp_path / "features.parquet")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_what_more_threads_do_not_shorten(single: float, serial: float) -> None:
     seen = [sized("DiscoverTask", run, 1, {"rows": 1_000.0 * run}, 1.0) for run in (1, 2)]
     alone = [sized("DiscoverTask", run, 1, {"rows": 1_000.0 * run}, single) for run in (1, 2)]
     assert costs_from(seen, alone, 2)["DiscoverTask"].serial == pytest.approx(serial)
+
+
+def test_days_that_one_thread_did_not_see_play_no_part() -> None:
+    days = [
+        replace(sized("DiscoverTask", 1, 1, {"rows": 1_000.0}, seconds), day=day)
+        for day, seconds in ((0, 1.0), (1, 9.0))
+    ]
+    alone = [sized("DiscoverTask", 1, 1, {"rows": 1_000.0}, 2.0)]
+    assert costs_from(days, alone, 2)["DiscoverTask"].serial == pytest.approx(0.0)
 
 
 def test_a_calibration_is_kept(tmp_path: Path) -> None:

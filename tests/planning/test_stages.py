@@ -44,6 +44,7 @@ def assert_as_planned(config: Config, day: date) -> None:
         assert found[kind] / 3 <= plan[kind] <= found[kind] * 3
 
 
+@pytest.mark.slow
 def test_the_tasks_are_those_of_real_runs(tmp_path: Path) -> None:
     config = configuration(write_sample(tmp_path, users=60))
     assert_as_planned(config, AS_OF)
