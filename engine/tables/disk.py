@@ -26,6 +26,9 @@ _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 _UNREACHABLE = {errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN}
 _TEMPORARY = ".tmp"
 _REMOVE_ATTEMPTS = 5
+_COPIED_BYTES = 16 << 20
+_PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
 _NAMED: ContextVar[list[Path] | None] = ContextVar("named", default=None)
 
 
@@ -172,6 +175,41 @@ def rename(source: Path, target: Path) -> None:
     named = _NAMED.get()
     if named is not None:
         named.append(target)
+
+
+def make_private(path: Path) -> None:
+    """Lets nobody but the owner read or write a file or folder, for what names people.
+
+    Raises:
+        ConfigError: It belongs to somebody else.
+    """
+    set_mode(path, _PRIVATE_FOLDER if path.is_dir() else _PRIVATE_FILE)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Says who may read and write a file or folder.
+
+    Raises:
+        ConfigError: It belongs to somebody else.
+    """
+    with storage_errors(path.parent):
+        effects.chmod(path, mode)
+
+
+def share(source: Path, target: Path) -> None:
+    """Gives a file a second name in a folder that is there, or copies it where a file can have but one.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+        ResourceError: The disk is full or failing.
+    """
+    with storage_errors(target.parent):
+        if effects.link(source, target):
+            return
+    with replacing(target) as copy, source.open("rb") as original:
+        while block := original.read(_COPIED_BYTES):
+            copy.write(block)
+        sync_file(copy, target)
 
 
 @contextmanager

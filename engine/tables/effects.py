@@ -19,6 +19,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_LINK = {errno.ENOSYS, errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -80,6 +81,22 @@ def swap(first: Path, second: Path) -> bool:
     if number in _NO_EXCHANGE:
         return False
     raise OSError(number, os.strerror(number), str(first), None, str(second))
+
+
+def link(source: Path, target: Path) -> bool:
+    """Gives a file a second name, which nothing has yet; `False` when the file system has no such thing."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return False
+    return True
+
+
+def chmod(path: Path, mode: int) -> None:
+    """Says who may read and write a file or folder."""
+    path.chmod(mode)
 
 
 def touch(path: Path) -> None:

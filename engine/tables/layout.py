@@ -7,6 +7,8 @@
     <out>/_reports/as_of=YYYY-MM-DD.html      pages for people, made of what is published; nothing reads them back
     <out>/_bundles/
     <out>/_runs/<UTC start>-<6 hex digits>.json      one record per attempt of a run (`engine.history`)
+    <out>/_exports/<UTC time>-<6 hex digits>.json      one entry per export (`engine.exports.listing`)
+    <out>/_register/{,fit-}as_of=YYYY-MM-DD.{json,md}      records of processing (`engine.register`)
     <out>/_work/<run>/<table>/as_of=YYYY-MM-DD/…      staging: the same file system, never inside a table
     <out>/_work/<run>/_sealed/<table>/as_of=YYYY-MM-DD/…      staged and complete: about to be published
 
@@ -25,6 +27,7 @@ from engine.errors import ConfigError
 
 TABLES = (
     "rejects",
+    "quality",
     "drift",
     "features",
     "scores",

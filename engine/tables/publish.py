@@ -9,14 +9,15 @@ A run stages its tables in its work folder and then publishes them in these step
 3. Partitions that the published folder does not have yet are made there, empty, and readers are given a moment.
 4. Per table, the sealed `as_of=` folder and the published one change places. Segments come last.
 5. `commit.json` becomes the manifest in `_manifests/`: one rename, which only one run can do.
-6. The work folder, which now holds the tables of the old run, is removed.
+6. The work folder, which now holds the tables of the old run, is removed, after another such moment.
 
 Before each step the run makes sure that it still has the lock (`engine.tables.lock`): one that lost it stops.
 
 Step 3 is for readers that list a folder and then, by path, the folders in it: one that lists the old folder and then
-the new ones below it would not look into a new partition, and miss its rows without a word. A listing that takes
-longer than `LISTING_SECONDS` can still do so; it is safe with the manifest's file names. Any other mixed listing names
-files that are gone, since names follow from contents: list again.
+the new ones below it would not look into a new partition, and miss its rows without a word. The moment of step 6 is
+for those that have a folder of the old run open, and would find it empty. A listing that takes longer than
+`LISTING_SECONDS` can still meet either; it is safe with the manifest's file names. Any other mixed listing names files
+that are gone, since names follow from contents: list again.
 
 Each table changes in one instant. Between the first and the last, a reader of several tables can see two runs side by
 side for some milliseconds; one that needs them to agree asks `engine.tables.snapshot`, which finds every file of one
@@ -154,7 +155,7 @@ def discard(work: Path) -> bool:
         # Its intent may have become the manifest just before the run died: then that must last longer than the folder.
         for folder in (manifests_folder(out), out):
             disk.sync_folder(folder)
-    disk.remove_tree(work)
+    _remove(work)
     return True
 
 
@@ -228,7 +229,15 @@ def _carry_out(work: Path, out: Path, manifest: Manifest, to_switch: set[str]) -
     yield
     # Without its intent the folder is rubbish to whoever finds it.
     if is_held(out):
-        disk.remove_tree(work)
+        _remove(work)
+
+
+def _remove(work: Path) -> None:
+    # What was published until now may be open in a reader that is about to list it.
+    replaced = [work / _RETIRED, *disk.list_folder(work / SEALED)]
+    if any(disk.list_folder(folder) for folder in replaced):
+        time.sleep(LISTING_SECONDS)
+    disk.remove_tree(work)
 
 
 def _record(work: Path, out: Path, as_of: date) -> None:

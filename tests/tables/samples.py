@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ import polars as pl
 from engine.tables.durable import durable_parquet
 from engine.tables.layout import partition_folder, table_folder, work_folder
 from engine.tables.manifest import Manifest, TableRecord, dtypes_of, table_record
+from engine.tables.publish import LISTING_SECONDS
 
 AS_OF = date(2018, 1, 1)
 
@@ -59,11 +61,18 @@ def stage(
 
 
 def read_segments(out: Path, as_of: date = AS_OF) -> dict[str, list[int]]:
-    """What a reader gets who lists the published date and then reads each file; listing again when one is gone."""
+    """What a reader gets who lists the published date and then reads each file.
+
+    It lists again when a file is gone, or when it was kept waiting for longer than a publish waits for it.
+    """
     while True:
         found: dict[str, list[int]] = {}
+        started = time.monotonic()
         try:
-            for path in sorted(table_folder(out, "segments", as_of).glob("**/*.parquet")):
+            paths = sorted(table_folder(out, "segments", as_of).glob("**/*.parquet"))
+            if time.monotonic() - started > LISTING_SECONDS:
+                continue
+            for path in paths:
                 name = path.parent.name
                 found[name] = found.get(name, []) + read_ids(path)
         except FileNotFoundError:

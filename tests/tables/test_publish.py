@@ -35,6 +35,10 @@ class DiedError(BaseException):
     pass
 
 
+def die(*_: object) -> None:
+    raise DiedError
+
+
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LISTING_SECONDS", 0)
@@ -330,14 +334,33 @@ def test_new_partitions_are_announced_before_the_switch(tmp_path: Path, monkeypa
     live = layout.table_folder(tmp_path, "segments", AS_OF)
     monkeypatch.setattr(module.time, "sleep", lambda _: folders.append(partitions(live)))
     run(tmp_path, "b", RUN_B)
-    assert folders == [as_read(RUN_A).keys() | as_read(RUN_B).keys()]
-    assert partitions(live) == as_read(RUN_B).keys()
+    assert folders == [as_read(RUN_A).keys() | as_read(RUN_B).keys(), as_read(RUN_B).keys()]
     run(tmp_path, "c", RUN_B)
-    assert len(folders) == 1
+    assert folders[2:] == [as_read(RUN_B).keys()], "nothing to announce, one folder to be left to its readers"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_who_has_the_old_folder_open_can_still_list_it(
+    dies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, "a", RUN_A)
+    listed: list[set[str]] = []
+    live = layout.table_folder(tmp_path, "segments", AS_OF)
+    opened = os.scandir(live)
+    if dies:
+        with pytest.raises(DiedError), monkeypatch.context() as patch:
+            patch.setattr(module, "_remove", die)
+            run(tmp_path, "b", RUN_A)
+    monkeypatch.setattr(module.time, "sleep", lambda _: listed.append({entry.name for entry in opened}))
+    if dies:
+        recover(tmp_path)
+    else:
+        run(tmp_path, "b", RUN_A)
+    assert listed == [as_read(RUN_A).keys() | {layout.SUCCESS}]
 
 
 def test_a_reader_beside_many_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LISTING_SECONDS", 0.05)
+    monkeypatch.setattr(module, "LISTING_SECONDS", 0.1)
     run(tmp_path, "a", RUN_A)
     stop = threading.Event()
     seen: list[dict[str, list[int]]] = []
