@@ -6,7 +6,8 @@
     drift.json             histograms of features and scores of the users of the fit
     value.json             customer value: the parameters of BG/NBD and Gamma-Gamma, and how well they fit
     targets/<name>/        model.txt (LightGBM's text), model.json (features, dtypes, codes, metrics, check rows) and
-                           card.md (the model card, for people)
+                           card.md (the model card, for people); where inputs ask for purposes, the same of the model of
+                           users who lack one, in reduced/
     files.json             sha256 of every file above; the bundle's id is the checksum of this list
 
 Nothing in it is ever unpickled or run.
@@ -31,6 +32,7 @@ from engine.clusters.assign import Clustering
 from engine.clusters.record import Clustered
 from engine.clusters.record import from_json as clusters_from_json
 from engine.clusters.record import to_json as clusters_to_json
+from engine.consent.inputs import Inputs
 from engine.errors import ConfigError, IntegrityError
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -74,6 +76,8 @@ class Bundle:
         drift: Histograms of the users of the fit; None when none were made.
         value: Customer value; None when it is not wanted.
         own_map: Code and segment of an RFM map of one's own; empty for a published one.
+        inputs: Event types that only count for users who agreed to a purpose; None where all count.
+        reduced: Models for the users who lack one of these purposes: at most one per target, in the order of `models`.
     """
 
     as_of: date
@@ -89,11 +93,18 @@ class Bundle:
     drift: Reference | None = None
     value: ValueModel | None = None
     own_map: tuple[tuple[int, str], ...] = ()
+    inputs: Inputs | None = None
+    reduced: tuple[TrainedModel, ...] = ()
 
     @property
     def segment_table(self) -> dict[int, str]:
         """The RFM segment of each code 100 r + 10 f + m."""
         return dict(self.own_map) if self.segment_map == "own" else published_table(self.segment_map)
+
+    @property
+    def all_models(self) -> tuple[TrainedModel, ...]:
+        """Those of `models`, then those of `reduced`."""
+        return (*self.models, *self.reduced)
 
     @property
     def clustering(self) -> Clustering | None:
@@ -117,6 +128,8 @@ class _Meta(BaseModel):
     engagement_full_at: int
     contacts: tuple[tuple[str, str], ...]
     targets: tuple[str, ...]
+    inputs: dict[str, tuple[str, ...]] | None = None
+    reduced: tuple[str, ...] = ()
     files: tuple[str, ...]
     versions: dict[str, str]
 
@@ -131,11 +144,14 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
         files["drift.json"] = bundle.drift.to_json()
     if bundle.value is not None:
         files["value.json"] = bundle.value.to_json()
-    for model in bundle.models:
-        folder = f"targets/{model.spec.target.name}"
+    attributes = [name for name, _ in bundle.contacts]
+    full, reduced = _among(bundle.inputs)
+    folders = [(f"targets/{model.spec.target.name}", model, full) for model in bundle.models]
+    folders += [(_reduced_folder(model.spec.target.name), model, reduced) for model in bundle.reduced]
+    for folder, model, among in folders:
         files[f"{folder}/model.txt"] = model.text
         files[f"{folder}/model.json"] = model.spec.to_json()
-        files[f"{folder}/card.md"] = model_card(model.spec, [name for name, _ in bundle.contacts], versions)
+        files[f"{folder}/card.md"] = model_card(model.spec, attributes, versions, among)
     meta = {
         "format": FORMAT,
         "as_of": bundle.as_of.isoformat(),
@@ -148,12 +164,26 @@ def bundle_files(bundle: Bundle) -> dict[str, str]:
         "engagement_full_at": bundle.engagement_full_at,
         "contacts": [list(attribute) for attribute in bundle.contacts],
         "targets": [model.spec.target.name for model in bundle.models],
+        **({} if bundle.inputs is None else {"inputs": bundle.inputs.to_json()}),
+        **({"reduced": [model.spec.target.name for model in bundle.reduced]} if bundle.reduced else {}),
         "files": sorted(files),
         "versions": versions,
     }
     files["bundle.json"] = canonical_json(meta)
     checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())}
     return {**files, "files.json": canonical_json(checksums)}
+
+
+def _among(inputs: Inputs | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the cards say of consents: those of the full models and those of the reduced ones."""
+    if inputs is None:
+        return (), ()
+    listed = "; ".join(f"`{purpose}`: {', '.join(types)}" for purpose, types in inputs.to_json().items())
+    full = "Only users who agreed to every purpose that inputs ask for. Others have a reduced model, or no score."
+    reduced = (
+        "Only users who lack a purpose that inputs ask for. It is learnt from all users, on rows without any of them."
+    )
+    return (full, f"Inputs by purpose: {listed}."), (reduced, f"Inputs by purpose: {listed}.")
 
 
 def bundle_id(folder: Path) -> str:
@@ -209,6 +239,8 @@ def _load(folder: Path, listing_sha256: str) -> Bundle:  # noqa: ARG001 - part o
             contacts=meta.contacts,
             clusters=None if clusters is None else clusters_from_json(clusters),
             models=tuple(_load_model(folder / "targets" / name) for name in meta.targets),
+            inputs=None if meta.inputs is None else Inputs.from_json(meta.inputs),
+            reduced=tuple(_load_model(folder / _reduced_folder(name)) for name in meta.reduced),
             drift=Reference.from_json(parts["drift.json"]) if "drift.json" in parts else None,
             value=ValueModel.from_json(parts["value.json"]) if "value.json" in parts else None,
         )
@@ -233,6 +265,10 @@ def _feature_spec(data: dict[str, Any]) -> FeatureSpec:
     return spec
 
 
+def _reduced_folder(target: str) -> str:
+    return f"targets/{target}/reduced"
+
+
 def _load_model(folder: Path) -> TrainedModel:
     text = (folder / "model.txt").read_bytes().decode()
     return TrainedModel(text=text, spec=ModelSpec.from_json((folder / "model.json").read_bytes()))
@@ -242,7 +278,9 @@ def _contradictions(bundle: Bundle, meta: _Meta, folder: Path) -> list[str]:
     """What does not fit together in a bundle whose files are all readable."""
     parts = {"clusters.json": bundle.clusters, "drift.json": bundle.drift, "value.json": bundle.value}
     made = {"bundle.json", *(name for name, part in parts.items() if part is not None)}
-    made |= {f"targets/{name}/{file}" for name in meta.targets for file in ("model.txt", "model.json", "card.md")}
+    placed = [(f"targets/{name}", name, model) for name, model in zip(meta.targets, bundle.models, strict=True)]
+    placed += [(_reduced_folder(name), name, model) for name, model in zip(meta.reduced, bundle.reduced, strict=True)]
+    made |= {f"{where}/{file}" for where, _, _ in placed for file in ("model.txt", "model.json", "card.md")}
     there = set(json.loads((folder / "files.json").read_bytes()))
     problems = [f"missing: {name}" for name in sorted(made - there)]
     problems += [f"not part of it: {name}" for name in sorted({*there, *meta.files} - made)]
@@ -255,8 +293,9 @@ def _contradictions(bundle: Bundle, meta: _Meta, folder: Path) -> list[str]:
         problems.append(f"bundle.json: the RFM map {bundle.segment_map!r} is not made of the scores of the edges")
     if bundle.value is not None and bundle.spec.purchase is None:
         problems.append("value.json: the bundle's features know no purchase")
-    for name, model in zip(meta.targets, bundle.models, strict=True):
-        where = f"targets/{name}"
+    if not set(meta.reduced) <= set(meta.targets) or (meta.reduced and bundle.inputs is None):
+        problems.append("bundle.json: reduced models of targets or inputs that it does not have")
+    for where, name, model in placed:
         if model.spec.target.name != name:
             problems.append(f"{where}: holds the model of the target {model.spec.target.name!r}")
         needed_types = zip(model.spec.features, model.spec.dtypes, strict=True)

@@ -161,7 +161,8 @@ def check_bundle(bundle: Bundle, folder: Path, as_of: date, learnt_from: Mapping
         ConfigError: The parts that differ, or the date of the fit.
     """
     then = dict(bundle.learnt_from)
-    differences = [section for section in learnt_from if then.get(section) != learnt_from[section]]
+    sections = dict.fromkeys((*learnt_from, *then))
+    differences = [section for section in sections if then.get(section) != learnt_from.get(section)]
     if differences:
         raise ConfigError(
             f"the bundle {folder} was fitted with another configuration: {', '.join(differences)} differ",
@@ -240,7 +241,7 @@ def check_whole(folder: Path) -> Bundle:
     """
     bundle = load_bundle(folder)
     check_files(folder)
-    for model in bundle.models:
+    for model in bundle.all_models:
         load_scorer(model.text, model.spec)
     return bundle
 

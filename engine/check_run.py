@@ -57,6 +57,7 @@ def check_run(
             "read": rows_read(total),
             "left_out": total.left_out,
             **({"excluded": total.excluded} if total.excluded else {}),
+            **({"erased": total.erased} if total.erased else {}),
             "rejected": sum(total.rejected.values()),
             "after_as_of": total.after_as_of,
             "passed": total.passed,

@@ -12,15 +12,19 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from engine.config_consent import Consent
+from engine.config_contacts import Contacts
 from engine.config_execution import Execution
 from engine.config_exports import Exports
 from engine.config_features import Accounts, DerivedType, Engagement, Events, Features, Rfm, RfmMethod
 from engine.config_learning import Clusters, CustomerValue, Drift, Model, Target
+from engine.config_privacy import Privacy, Retention
 from engine.config_publish import Publish
+from engine.config_quality import Quality
 from engine.config_report import Report
 from engine.config_schedule import Schedule
 from engine.config_segments import Experiment, Guards, Kpis, Lifecycle, PointCard, PointRule, RfmCell, Segment
-from engine.config_sources import Columns, Contacts, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
+from engine.config_sources import Columns, Csv, Exclude, Identity, Machines, Param, Source, Sql, Value
 from engine.config_values import Section, Text, TimeZone
 from engine.config_watch import Watch
 from engine.propensity.presets import missing_role, resolve
@@ -31,6 +35,7 @@ __all__ = [
     "Clusters",
     "Columns",
     "Config",
+    "Consent",
     "Contacts",
     "Csv",
     "CustomerValue",
@@ -52,8 +57,11 @@ __all__ = [
     "Param",
     "PointCard",
     "PointRule",
+    "Privacy",
     "Publish",
+    "Quality",
     "Report",
+    "Retention",
     "Rfm",
     "RfmCell",
     "RfmMethod",
@@ -100,12 +108,20 @@ class Config(Section):
     """The accounts that the users belong to, if features are wanted of them."""
     identity: Identity | None = None
     """Which ids are of one user, if that is known."""
+    consent: Consent | None = None
+    """Who agreed to what; without it no consent is asked for."""
+    privacy: Privacy = Privacy()
+    """Key, pseudonyms and people who object."""
+    retention: Retention = Retention()
+    """How long what is kept about people is kept."""
     exclude: Exclude = Exclude()
     """Users who do not count."""
     machines: Machines = Machines()
     """Opens and clicks that no person made."""
     checks: Checks = Checks()
     """Limits the data must keep."""
+    quality: Quality = Quality()
+    """Measurements of the data, and what they may be."""
     events: Events = Events()
     """Event types and their roles."""
     features: Features = Features()

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -30,6 +30,12 @@ _PATH_KEYS = (
     ("out",),
     ("sources", "*", "path"),
     ("contacts", "path"),
+    ("contacts", "cleaning", "role_names"),
+    ("contacts", "cleaning", "disposable_domains"),
+    ("contacts", "enrich", "*", "path"),
+    ("consent", "path"),
+    ("privacy", "key_file"),
+    ("privacy", "opposed"),
     ("identity", "path"),
     ("segments", "*", "list"),
     ("publish", "url"),
@@ -114,14 +120,21 @@ def parse_assignments(texts: Iterable[str]) -> list[tuple[str, object]]:
     return [(key.strip(), _literal(split_dotted(key.strip()), value.strip())) for _, key, _, value in pairs]
 
 
+_TOLD: Final = ("keep_register", "controller", "officer", "legal_basis", "transfers", "recipients", "readable_by")
+"""Keys of `[privacy]` that change no table."""
+
+
 def config_hash(config: Config) -> str:
     """sha256 of what in a configuration can change a number or the layout of the files, as canonical JSON.
 
-    Left out are the output folder, when `run` fits again, exports, reports, how and when the work is executed;
-    `execution.rows_per_task` stays, for it decides the number of buckets. Input paths count as they stand in `config`.
+    Left out are the output folder, when `run` fits again, exports, reports, retention, what a record of processing is
+    told, and how and when the work is executed; `execution.rows_per_task` stays, for it decides the number of buckets.
+    Input paths count as they stand in `config`.
     """
-    left_out = {"out", "refit_after_days", "publish", "exports", "report", "schedule", "watch"}
+    left_out = {"out", "refit_after_days", "publish", "exports", "report", "schedule", "watch", "retention"}
     settings = config.model_dump(mode="json", exclude=left_out)
+    for name in _TOLD:
+        del settings["privacy"][name]
     settings["execution"] = {"rows_per_task": config.execution.rows_per_task}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config_consent import Purpose
 from engine.config_values import Names, Section
 
 TargetPreset = Literal["purchase", "repeat_purchase", "click", "coupon_use", "unsubscribe", "reactivation", "churn"]
@@ -29,6 +30,8 @@ class Target(Section):
     """SQL condition over features and contact attributes: whom the target is about. Others get no score."""
     horizon_days: int = Field(30, ge=1, le=3650)
     """Days after the anchor in which the event counts."""
+    purposes: tuple[Purpose, ...] = ()
+    """What a user must have agreed to, all of it, to get this score, beside `consent.process`."""
 
     @model_validator(mode="after")
     def _event_or_preset(self) -> Self:

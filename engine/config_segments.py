@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config_consent import Purpose
 from engine.config_values import Names, Section, Text
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
@@ -45,6 +46,8 @@ class Segment(Section):
     """What addressing it cost in the window of the KPIs, in major units; gives the cost per acquisition."""
     description: str = ""
     """For people who read the tables."""
+    purposes: tuple[Purpose, ...] = ()
+    """What a user must have agreed to, all of it, to be in it, beside `consent.process`."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -94,6 +97,8 @@ class Experiment(Section):
     """A rule: who takes part; everyone when not given."""
     campaigns: Names = ()
     """Campaigns that it belongs to."""
+    purposes: tuple[Purpose, ...] = ()
+    """What a user must have agreed to, all of it, to be in an arm, beside `consent.process`."""
 
 
 class PointRule(Section):

@@ -6,7 +6,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config_contacts import RowRule
 from engine.config_values import Names, Paths, RegularExpression, Section, Separator, Text, TimeZone
+
+_MOST_RULES = 100
+# As `engine.events.schema.REJECT_RULES` has them: a configuration is read without Polars.
+_REJECT_RULES = frozenset(
+    "user_id_missing event_type_missing event_time_missing event_time_out_of_range event_time_after_receipt "
+    "event_time_too_late amount_not_finite amount_out_of_range machine_not_boolean".split()
+)
 
 
 class Sql(Section):
@@ -113,6 +121,8 @@ class Source(Section):
     """SQL condition over the source's columns; rows that do not satisfy it are left out and counted."""
     exclude: str | None = None
     """SQL condition over the source's columns; rows that satisfy it (internal, test) are excluded and counted apart."""
+    rules: tuple[RowRule, ...] = ()
+    """Conditions over the source's columns; broken ones are counted, or rejected under the rule's name."""
     timezone: TimeZone = "UTC"
     """Zone of timestamps that carry none."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
@@ -134,6 +144,27 @@ class Source(Section):
     def look_back_days(self) -> int:
         """How many days earlier an event may have come before; 0 for events without an id."""
         return 0 if self.columns.event_id is None else self.dedup_days
+
+    @model_validator(mode="after")
+    def _rules_are_of_rows(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems = [f"rules: {name!r} is the name of two rules" for name in twice]
+        problems += [
+            f"rules: {name!r} is a rule that every source has; give yours another name"
+            for name in dict.fromkeys(names)
+            if name in _REJECT_RULES
+        ]
+        problems += [
+            f"rules: {rule.name!r} flags, which only contacts can; expected action 'count' or 'quarantine'"
+            for rule in self.rules
+            if rule.action == "flag"
+        ]
+        if len(names) > _MOST_RULES:
+            problems.append(f"rules: {len(names)} are given; a source has {_MOST_RULES} at the most")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _lines_need_an_id(self) -> Self:
@@ -170,19 +201,6 @@ class Source(Section):
         if missing:
             raise ValueError("; ".join(missing))
         return self
-
-
-class Contacts(Section):
-    """One row per user with attributes that rules, models and segment tables can use."""
-
-    path: Paths
-    """Files, globs or folders of Parquet files, relative to the configuration file."""
-    user_id: Text
-    """The column that holds the user's id."""
-    columns: Names = ()
-    """The attributes to keep; all when empty."""
-    model_columns: Names = ()
-    """The attributes a model may learn from. They are as of today: list only what no outcome changes."""
 
 
 class Identity(Section):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from engine.asked_users import as_stored
 from engine.bundle import Bundle, bundle_id, load_bundle
 from engine.bundle_store import Conditions, check_bundle, current_bundle, find_bundle
 from engine.config import Config
+from engine.consent.told import reasons_withheld
 from engine.errors import ConfigError
 from engine.execution.protocol import Executor
 from engine.identity import learning_hashes, run_identity, run_mark
+from engine.privacy.ids import named_ids
 from engine.progress import Progress, track
 from engine.propensity.explain import reasons_schema
 from engine.record import RunRecord, TableSummary
@@ -119,7 +120,7 @@ def explain_run(
     check_attributes(fitted, opened.contacts)
     check_user_ids(fitted, opened.given.user_dtype)
     targets = _targets(fitted, question.target, folder)
-    ids = as_stored(question.users, fitted.user_dtype)
+    ids = named_ids(config, question.users, fitted.user_dtype)
     run_id = run_identity("explain", as_of, {**opened.fingerprints, "bundle": bundle_id(folder)})
     with workspace(out, run_id) as work:
         with watch.stage("read"):
@@ -162,6 +163,7 @@ def explain_run(
                     folder=str(work),
                     threads=executor.threads,
                     accounts=accounts,
+                    permits=prepared.asked.permits,
                 )
                 for index in buckets
             ]
@@ -171,6 +173,7 @@ def explain_run(
         check_unchanged(opened)
         known = set(scores["user_id"])
         unknown = tuple(text for text in question.users if ids.get(text) not in known)
+        withheld = reasons_withheld(users, prepared.shelf.users, prepared.asked.permits)
         tables = {} if to is None else {"reasons": _write(found, to, run_mark(run_id))}
         # Read again: another run may have replaced the day before this one had the lock.
         other = _warn_other(_published(out, as_of), scores, out, folder)
@@ -182,7 +185,7 @@ def explain_run(
         "outside_population": {
             name: scores.filter((pl.col("target") == name) & pl.col("probability").is_null()).height for name in targets
         },
-        "warnings": [*_warn_unknown(unknown, as_of), *other],
+        "warnings": [*_warn_unknown(unknown, as_of, {text: withheld.get(ids[text]) for text in ids}), *other],
     }
     record = RunRecord(run_id, as_of, counts, watch.timings(), tables, str(folder))
     return Explanation(record, found, scores, unknown)
@@ -239,12 +242,17 @@ def _write(found: pl.DataFrame, to: Path, mark: str) -> TableSummary:
     return TableSummary(str(to), file.rows, 1, file.bytes)
 
 
-def _warn_unknown(unknown: Sequence[str], as_of: date) -> list[str]:
+def _warn_unknown(asked: Sequence[str], as_of: date, withheld: Mapping[str, str | None]) -> list[str]:
+    unknown = [text for text in asked if withheld.get(text) is None]
+    told = [(text, why) for text in asked if (why := withheld.get(text)) is not None]
+    lines = [f"nothing is computed of {text!r}: {why}" for text, why in told[:_SHOWN]]
+    if len(told) > _SHOWN:
+        lines.append(f"nor of {len(told) - _SHOWN} more of the asked users")
     if not unknown:
-        return []
+        return lines
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     listed = ", ".join(map(repr, unknown[:_SHOWN]))
-    return [f"{len(unknown)} of the asked users have no event before {as_of}: {listed}{more}"]
+    return [*lines, f"{len(unknown)} of the asked users have no event before {as_of}: {listed}{more}"]
 
 
 def _warn_other(published: Manifest | None, scores: pl.DataFrame, out: Path, folder: Path) -> list[str]:

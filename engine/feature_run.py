@@ -27,6 +27,7 @@ from engine.stages.forward import forward_shelf, keep_totals
 from engine.stages.input import sample_files
 from engine.stages.notices import quarantined_files, stale_log
 from engine.stages.opening import check_unchanged, open_run
+from engine.stages.permitting import consent_told, consent_warnings
 from engine.stages.preparation import prepare, types_in_use
 from engine.stages.sizing import bucket_sizes
 from engine.tables.folder import check_empty, replaced_folder
@@ -74,7 +75,9 @@ def features_run(
                 prepared, shelf, spec, (shelf.end_day,), work=work, executor=journal, progress=progress
             )
             tasks = [
-                FeatureTask(index, keys, portion, spec, str(folder), run_mark(run_id), part, accounts)
+                FeatureTask(
+                    index, keys, portion, spec, str(folder), run_mark(run_id), part, accounts, prepared.asked.permits
+                )
                 for index, (keys, portion) in enumerate(prepared.portions(shelf))
             ]
             on_done = track(progress, "features", len(tasks), journal.tally)
@@ -89,10 +92,12 @@ def features_run(
         **ingest_counts(prepared.ingested),
         "users": sum(bucket.users for bucket in buckets),
         **({} if spec.account is None else contact_counts(prepared, buckets)),
+        **consent_told(config, prepared, buckets),
         "rolled_up": {"units": prepared.rolled[0], "rows": prepared.rolled[1]},
         "warnings": [
             *stale_log(config, prepared.ingested.last_day, as_of),
             *quarantined_files(prepared.ingested.quarantined),
+            *consent_warnings(prepared),
         ],
     }
     table = TableSummary(str(to), counts["users"], len(files), sum(file.bytes for file in files))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from engine.bundle_pointer import read_acts, state_of
 from engine.bundle_store import Conditions, bundle_before, write_bundle
 from engine.cluster_history import first_free_id
 from engine.config import Config
+from engine.consent.inputs import inputs_of
+from engine.erasure.first import finish_erasures_first
 from engine.errors import HeldError
 from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
@@ -21,7 +23,7 @@ from engine.features.choice import feature_spec
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
 from engine.identity import learning_hashes, run_identity
-from engine.incumbent import incumbent_model, incumbent_value
+from engine.incumbent import incumbent_value
 from engine.progress import Progress, track
 from engine.propensity.drift import Reference
 from engine.propensity.train import TrainedModel
@@ -34,6 +36,7 @@ from engine.stages.accounts import account_files
 from engine.stages.cluster_notices import cluster_counts, cluster_warnings
 from engine.stages.clustering import learn_clusters
 from engine.stages.features import provisional_wants
+from engine.stages.gating import taken
 from engine.stages.input import sample_files
 from engine.stages.learning import (
     Learnt,
@@ -53,15 +56,16 @@ from engine.stages.learning_plan import (
     learn_tasks,
     learning_sizes,
     matrix_tasks,
-    model_schema,
 )
-from engine.stages.notices import alarms, fit_warnings, quarantined_files, stale_log
+from engine.stages.notices import alarms, fit_warnings, quarantined_files, reduced_warnings, stale_log
 from engine.stages.opening import Opened, check_unchanged, open_run
+from engine.stages.permitting import consent_told, consent_warnings
 from engine.stages.preparation import prepare, types_in_use
+from engine.stages.registering import register_fit
 from engine.stages.schemas import configured_schema
 from engine.stages.segmenting import applied_of, compile_applied
 from engine.stages.sizing import bucket_sizes
-from engine.stages.target_learning import TargetTask
+from engine.stages.target_learning import NoReduced, ReducedModel, TargetTask
 from engine.stages.tuning import tuned_tasks
 from engine.tables.workspace import workspace
 from engine.value.model import ValueModel
@@ -95,6 +99,7 @@ def fit_run(
         IntegrityError: The input was changed during the run, or rows do not add up.
         ConflictError: Another run is writing to the same output.
     """
+    finish_erasures_first(config)
     return fit_opened(open_run(config), as_of, executor, progress, if_drifted=if_drifted)
 
 
@@ -159,7 +164,7 @@ def fit_opened(
             sizes = bucket_sizes(prepared, len(catalogue(spec)))
             matrices = journal.map(build_matrices, tasks, on_done=on_done, sizes=sizes)
         reconcile(prepared, matrices)
-        known = contact_counts(prepared, matrices)
+        known, asked = contact_counts(prepared, matrices), consent_told(config, prepared, matrices)
         clusters = None
         if config.clusters.enabled:
             with watch.stage("cluster"):
@@ -182,9 +187,12 @@ def fit_opened(
             models=learnt.models,
             drift=learnt.drift,
             value=learnt.value,
+            inputs=inputs_of(config.consent),
+            reduced=learnt.reduced,
         )
         moved = clusters.failed if clusters is not None and clusters.held else ()
         folder = write_bundle(bundle, work / "bundle", out, promote=not learnt.held and not moved)
+        register_fit(opened, prepared, bundle, run_id, folder, sum(matrix.users for matrix in matrices))
     if learnt.held or moved:
         raise _held(learnt, moved, folder)
     counts = {
@@ -192,9 +200,11 @@ def fit_opened(
         **ingest_counts(prepared.ingested),
         "users": sum(matrix.users for matrix in matrices),
         **known,
+        **asked,
         **({} if refit is None else {"refit": refit.to_dict()}),
         **({} if bundle.clusters is None else {"clusters": cluster_counts(bundle.clusters)}),
-        "models": {model.spec.target.name: model.spec.metrics.to_dict() for model in bundle.models},
+        "models": _metrics(bundle.models),
+        **({"reduced_models": _metrics(bundle.reduced)} if bundle.reduced else {}),
         **({"kept_models": {name: list(reasons) for name, reasons in learnt.kept.items()}} if learnt.kept else {}),
         **({"kept_value": list(learnt.kept_value)} if learnt.kept_value else {}),
         "warnings": [
@@ -203,9 +213,11 @@ def fit_opened(
             *(f"target {name!r}: {_kept_line(reasons, before)}" for name, reasons in learnt.kept.items()),
             *_kept_value_line(learnt.kept_value, before),
             *fit_warnings(model.spec for model in bundle.models),
+            *reduced_warnings([model.spec for model in bundle.reduced], learnt.unscored),
             *(() if clusters is None else cluster_warnings(clusters)),
             *(() if bundle.value is None else bundle.value.fit.warnings),
             *attribute_warnings(config, contacts),
+            *consent_warnings(prepared),
         ],
     }
     return RunRecord(run_id, as_of, counts, watch.timings(), {}, str(folder))
@@ -219,6 +231,8 @@ class _Learnt:
         kept: Why the model of the bundle before stays, by target: what the gate said, and the alarms of the new one.
         held: Why a model must not be promoted and has none to stay in its place, by target.
         kept_value: Why customer value of the bundle before stays: what kept the new one from being fitted.
+        reduced: The models of the users who lack a purpose of an input.
+        unscored: Why there is no such model, by target.
     """
 
     scales: Scales
@@ -228,6 +242,8 @@ class _Learnt:
     kept: Mapping[str, Sequence[str]]
     held: Mapping[str, Sequence[str]]
     kept_value: Sequence[str]
+    reduced: tuple[TrainedModel, ...] = ()
+    unscored: Mapping[str, str] = field(default_factory=dict)
 
 
 def _learn(
@@ -249,37 +265,29 @@ def _learn(
     on_done = track(progress, "learn", len(to_learn), executor.tally)
     learnt = executor.map(learn, to_learn, on_done=on_done, sizes=sizes)
     value, kept_value = _value(learnt, config, spec, before)
-    models: list[TrainedModel] = []
-    kept: dict[str, Sequence[str]] = {}
-    held: dict[str, Sequence[str]] = {}
-    for model in (result for result in learnt if isinstance(result, TrainedModel)):
-        target, verdict = model.spec.target, model.spec.verdict
-        if verdict.promoted or config.model.gate == "warn":
-            models.append(model)
-            continue
-        available = model_schema(config, spec, contacts)
-        old = None if before is None else incumbent_model(before, target, available, spec)
-        models.append(model if old is None else old)
-        reasons = [line for line in verdict.reasons if line.startswith("no")]
-        if old is None:
-            held[target.name] = reasons
-        else:
-            # The new model and its card are gone: what may be wrong with it is told here or nowhere.
-            kept[target.name] = [*reasons, *alarms([model.spec])]
+    full = taken([one for one in learnt if isinstance(one, TrainedModel)], config, spec, contacts, before)
+    inputs = inputs_of(config.consent)
+    lean = taken([one.model for one in learnt if isinstance(one, ReducedModel)], config, spec, contacts, before, inputs)
     drift = None
-    if models or config.clusters.enabled:
-        task = drift_task(config, spec, matrices, contacts, models, executor.threads)
+    if full.models or config.clusters.enabled:
+        task = drift_task(config, spec, matrices, contacts, full.models, executor.threads, lean.models)
         [drift] = [result for result in executor.map(learn, [task]) if isinstance(result, Reference)]
     [scales] = [result for result in learnt if isinstance(result, Scales)]
     return _Learnt(
         scales=scales,
         value=value,
-        models=tuple(models),
+        models=full.models,
         drift=drift,
-        kept=kept,
-        held=held,
+        kept={**full.kept, **lean.kept},
+        held={**full.held, **lean.held},
         kept_value=kept_value,
+        reduced=lean.models,
+        unscored={one.target: one.reason for one in learnt if isinstance(one, NoReduced)},
     )
+
+
+def _metrics(models: Sequence[TrainedModel]) -> dict[str, Any]:
+    return {model.spec.target.name: model.spec.metrics.to_dict() for model in models}
 
 
 def _value(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.bundle import load_bundle
 from engine.config import Target
+from engine.consent.inputs import Inputs
 from engine.errors import ConfigError, IntegrityError
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
@@ -26,7 +27,12 @@ _BY_FEATURE = {"types", "windows", "weights", "families", "columns"}
 
 
 def incumbent_model(
-    bundle_folder: Path, target: Target, available: Mapping[str, pl.DataType], spec: FeatureSpec
+    bundle_folder: Path,
+    target: Target,
+    available: Mapping[str, pl.DataType],
+    spec: FeatureSpec,
+    *,
+    without: Inputs | None = None,
 ) -> TrainedModel | None:
     """The model of a target in a bundle, when it can score rows of the new features as it scored those of its own.
 
@@ -35,6 +41,7 @@ def incumbent_model(
         target: The target as it is now, with what its preset gives.
         available: Name and type of the columns that the new model may learn from.
         spec: The new features.
+        without: The inputs that the rows have not, of the model of the users who lack a purpose of one.
 
     Returns:
         None when the bundle has no model of the same target, when one of the model's features is missing now, has
@@ -43,7 +50,8 @@ def incumbent_model(
     """
     try:
         bundle = load_bundle(bundle_folder)
-        model = next((model for model in bundle.models if model.spec.target == target), None)
+        models = bundle.models if without is None else bundle.reduced if bundle.inputs == without else ()
+        model = next((model for model in models if model.spec.target == target), None)
         if model is None or not _same_features(model, bundle.spec, spec, available):
             return None
         load_scorer(model.text, model.spec)

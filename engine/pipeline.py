@@ -14,6 +14,7 @@ from engine.bundle_store import check_bundle, current_bundle, find_bundle, nothi
 from engine.check_run import check_run
 from engine.config import Config
 from engine.config_segments import PRIMARY
+from engine.erasure.first import finish_erasures_first
 from engine.errors import HeldError
 from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
@@ -28,7 +29,7 @@ from engine.history import events
 from engine.identity import learning_hashes, run_identity, run_mark
 from engine.ledger.bucket import ledger_bucket, ledger_counts, ledger_tasks
 from engine.ledger.cascade import correct_later, ledger_records, note_publish
-from engine.ledger.previous import check_user_type, find_previous
+from engine.ledger.previous import KEY_COUNT, check_user_type, find_previous
 from engine.progress import Progress, track
 from engine.record import RunRecord, TableSummary
 from engine.rollups.totals import event_counts
@@ -58,7 +59,10 @@ from engine.stages.input import read_links, sample_files
 from engine.stages.memberships import staged_lists, staged_scored, unknown_in_lists
 from engine.stages.notices import score_warnings
 from engine.stages.opening import Opened, check_unchanged, open_run
+from engine.stages.permitting import consent_told, consent_warnings
 from engine.stages.preparation import prepare
+from engine.stages.quality import with_quality
+from engine.stages.registering import register_score
 from engine.stages.schemas import bundle_schema
 from engine.stages.score_tables import score_tables
 from engine.stages.scoring import ScoreTask, check_attributes, check_finite, check_user_ids, score_bucket
@@ -106,6 +110,7 @@ def score_run(
         HeldError: A guard found what a person should look at; nothing was published.
     """
     watch = Stopwatch()
+    finish_erasures_first(config)
     out = Path(config.out)
     folder = bundle or current_bundle(out)
     if folder is None:
@@ -131,7 +136,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     check_bundle(fitted, folder, as_of, learning_hashes(config))
     contacts = check_attributes(fitted, opened.contacts)
     check_user_ids(fitted, opened.given.user_dtype)
-    check_user_type(out, as_of, opened.given.user_dtype)
+    check_user_type(out, as_of, opened.given.user_dtype, opened.given.ids.pseudonyms_of)
     applied = applied_of(config, fitted.spec, contacts)
     compiled = compile_applied(applied, bundle_schema(fitted), as_of)
     spec, plan = applied.spec, compiled.plan
@@ -139,23 +144,26 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
     check_accepted(how.accept, plan.definitions)
     check_format(config)
     lists = linked_lists(opened.lists, read_links(config, opened.given))
-    identity = bundle_id(folder)
-    fingerprints = {**opened.fingerprints, "bundle": identity, "segments": segments_hash(plan.definitions)}
+    fingerprints = {**opened.fingerprints, "bundle": bundle_id(folder), "segments": segments_hash(plan.definitions)}
     run_id = run_identity("score", as_of, fingerprints)
     mark = run_mark(run_id)
     with workspace(out, run_id) as work, journalled(how.executor, work) as executor:
         with watch.stage("read"):
             executor.check_paths(work, sample_files(opened.given))
-            prepared = prepare(
+            prepared, quality = with_quality(
+                prepare(
+                    config,
+                    opened.given,
+                    as_of,
+                    work=work,
+                    executor=executor,
+                    progress=progress,
+                    types=tuple(kind.name for kind in fitted.spec.types if kind.of is None),
+                    wanted=wanted_of(spec, config.targets, compiled.measures),
+                    rejects=table_folder(work, "rejects", as_of),
+                ),
                 config,
-                opened.given,
                 as_of,
-                work=work,
-                executor=executor,
-                progress=progress,
-                types=tuple(kind.name for kind in fitted.spec.types if kind.of is None),
-                wanted=wanted_of(spec, config.targets, compiled.measures),
-                rejects=table_folder(work, "rejects", as_of),
             )
         rekeyed = len(prepared.index.rekeyed)
         before = find_previous(out, as_of, rekeyed=rekeyed)
@@ -181,6 +189,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
                     lists=listed,
                     previous=before if plan.tenures else None,
                     cluster_names=tuple(config.clusters.names.items()),
+                    permits=prepared.asked.permits,
                 )
                 for index, (keys, portion) in enumerate(prepared.portions(shelf))
             ]
@@ -199,8 +208,10 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             **ingest_counts(prepared.ingested),
             "events": event_counts(prepared.index.entries, day_number(as_of), prepared.types),
             "users": users,
+            **({} if prepared.index.key is None else {KEY_COUNT: prepared.index.key}),
             TABLE_VERSION: config.publish.table_version,
             **contact_counts(prepared, buckets),
+            **consent_told(config, prepared, buckets),
             "segments": segment_counts(buckets, segment_names, config.currency_digits),
         }
         stats = reduce(add, (bucket.stats for bucket in buckets if bucket.stats is not None))
@@ -210,8 +221,10 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
             *score_warnings(config, as_of, fitted, counts, prepared, drift),
             *cluster_alarms(fitted, users, sum(bucket.far for bucket in buckets), config),
             *list_notes(plan.definitions, as_of),
-            *unknown_in_lists(plan.definitions, lists, buckets, work, as_of),
+            *unknown_in_lists(plan.definitions, lists, buckets, as_of),
             *told,
+            *quality.warnings,
+            *consent_warnings(prepared),
             *sorted({note for bucket in buckets for note in bucket.notes}),
             *changes,
         ]
@@ -219,6 +232,7 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
         staged = {
             name: stage_table(frame, name, as_of, work, mark)
             for name, frame in {
+                "quality": quality.table(buckets),
                 "drift": drift,
                 **segment_tables(stats, plan, applied, config.currency_digits),
                 **score_tables(buckets, config.currency_digits),
@@ -259,12 +273,13 @@ def _score(opened: Opened, as_of: date, folder: Path, how: _Session, watch: Stop
         check_unchanged(opened)
         with watch.stage("publish"):
             marked = fingerprints | input_marks(config, prepared.index.entries, as_of)
-            manifest = Manifest(run_id, as_of, identity, marked, counts, tables)
+            manifest = Manifest(run_id, as_of, marked["bundle"], marked, counts, tables)
             note_publish(out, as_of)
             publish(work, out, manifest)
             events.published(run_id, as_of, ((table.name, table.rows, table.bytes) for table in tables))
             corrected = correct_later(out, as_of, how.executor, progress, until=how.next_as_of)
         keep_totals(prepared, shelf, [bucket.standing for bucket in buckets], out)
+        register_score(opened, prepared, manifest, spec, plan.definitions)
         counts |= commit_run(config, as_of)
     if corrected:
         counts = {**counts, "ledger_corrected": [day.isoformat() for day in corrected]}
@@ -299,10 +314,11 @@ def run(
         TamisError: As `fit_run` and `score_run`.
     """
     watch = Stopwatch()
+    finish_erasures_first(config)
     how = _Session(executor, progress, tuple(accept), next_as_of)
     opened = open_run(config)
     # What would stop the scoring must not cost a fit first.
-    check_user_type(Path(config.out), as_of, opened.given.user_dtype)
+    check_user_type(Path(config.out), as_of, opened.given.user_dtype, opened.given.ids.pseudonyms_of)
     check_accepted(how.accept, definitions(config))
     conditions = conditions_of(opened)
     folder = find_bundle(Path(config.out), as_of, conditions, config.refit_after_days)
@@ -319,7 +335,7 @@ def run(
         return replace(scored, counts={**scored.counts, "warnings": warnings})
     scored = _score(opened, as_of, Path(str(fit.bundle)), how, watch)
     timings = {f"fit.{stage}": seconds for stage, seconds in fit.timings.items()}
-    of_the_fit = ("clusters", "models", "kept_models", "kept_value")
+    of_the_fit = ("clusters", "models", "reduced_models", "kept_models", "kept_value")
     learnt: dict[str, Any] = {name: fit.counts[name] for name in of_the_fit if name in fit.counts}
     warnings = list(dict.fromkeys((*fit.counts["warnings"], *scored.counts["warnings"])))
     counts = {**scored.counts, **learnt, "warnings": warnings}

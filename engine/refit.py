@@ -120,7 +120,7 @@ def by_users(
     )
     contacts = None if prepared.contacts is None else prepared.contacts.part
     tasks = [
-        WatchTask(index, keys, portion, contacts, str(folder.absolute()), accounts)
+        WatchTask(index, keys, portion, contacts, str(folder.absolute()), accounts, prepared.asked.permits)
         for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
     ]
     records = executor.map(watch_bucket, tasks, on_done=track(progress, "compare", len(tasks)))

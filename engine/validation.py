@@ -119,6 +119,7 @@ def validate_run(
                     folder=str(work),
                     by=by,
                     segment_files=tuple(span.file for span in spans[len(files) :] if span.overlaps(keys)),
+                    permits=prepared.asked.permits,
                 )
                 for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
             ]
@@ -151,7 +152,8 @@ def validate_run(
     warnings += [line for entry in matured for line in matured_warnings(entry)]
     counts = {
         "published": table.rows,
-        "unknown": table.rows - sum(record.matched for record in records),
+        "unknown": table.rows - sum(record.matched + record.withheld for record in records),
+        **({} if prepared.asked.permits is None else {"withheld": sum(record.withheld for record in records)}),
         "targets": {entry.target.name: plain_target(entry) for entry in matured},
         "warnings": warnings,
     }

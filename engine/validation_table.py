@@ -80,7 +80,8 @@ class Matured:
             "horizon_days": self.target.horizon_days,
             "published": self.published,
             "unscored": self.counts.unscored,
-            "unknown": self.published - self.counts.unscored - self.counts.rows,
+            "unknown": self.published - self.counts.unscored - self.counts.rows - self.counts.withheld,
+            "withheld": self.counts.withheld,
             "rows": self.counts.rows,
             "positives": self.counts.positives,
             "base_rate": self.realised_rate,
@@ -108,7 +109,7 @@ SCHEMA: Final = pl.Schema(
         "condition": pl.String(),
         "absent": pl.Boolean(),
         "horizon_days": pl.Int64(),
-        **dict.fromkeys(("published", "unscored", "unknown", "rows", "positives"), pl.Int64()),
+        **dict.fromkeys(("published", "unscored", "unknown", "withheld", "rows", "positives"), pl.Int64()),
         **dict.fromkeys(("base_rate", "base_rate_low", "base_rate_high", "predicted_rate"), pl.Float64()),
         "measured_rows": pl.Int64(),
         **dict.fromkeys((f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")), pl.Float64()),
@@ -116,7 +117,8 @@ SCHEMA: Final = pl.Schema(
         **dict.fromkeys((f"{name}_at_training" for name in (*MEASURES, "base_rate")), pl.Float64()),
     }
 )
-"""Columns of the table, one row per date: `unknown` users were published and are no longer in the log."""
+"""Columns of the table, one row per date: `unknown` users were published and are no longer in the log, of
+`withheld` nothing may be compared any more."""
 
 
 def _figures(metrics: Mapping[str, Any] | None) -> dict[str, float | None]:

@@ -176,7 +176,13 @@ _later(
     "Inspect",
     "Print who entered and left each segment between two published dates, and the moves within a group.",
 )
+_later(
+    "consent",
+    "Inspect",
+    "Print who agreed to what as of a day: granted, withdrawn and never asked, by purpose, form version and source.",
+)
 _later("explain", "Inspect", "Say in words what raised or lowered the scores of some users as of a day.")
+_later("quality", "Inspect", "Print what was measured of the data of a published date, against the dates before.")
 _later(
     "report",
     "Inspect",
@@ -198,10 +204,32 @@ _later(
     "Say why a user is in a segment or not: each clause with its value, the events counted, points and changes.",
 )
 _later(
+    "subject",
+    "Inspect",
+    "Hand out everything that is held about a person: rows of all tables, contacts, consents, exports.",
+)
+_later(
     "gc", "Keep", "Remove what no reader needs; published dates only when they are beyond every limit that is given."
+)
+_later(
+    "erase",
+    "Keep",
+    "Erase people from everything that was written about them, for good; a later run does not bring them back.",
+)
+_later(
+    "retention",
+    "Keep",
+    "Find what has been kept for too long: people, dates of tables, records and exports; with --yes it goes.",
 )
 _later("task", "Keep", "Run one failed task of a run by itself, on a copy, or list the failed ones.")
 _later("verify", "Keep", "Compare tables, bundles and rollups with the checksums that were written with them.")
+add_later(
+    app,
+    "suppress",
+    "jobs.suppress:suppress_app",
+    help_text="Keep the list of people who object to any use of their data, as keyed hashes.",
+    panel="Keep",
+)
 _later(
     "doctor",
     "Keep",
@@ -211,6 +239,7 @@ for _name, _help in (
     ("bundle", "Look at what fits have learnt, and choose which of it is used."),
     ("clusters", "Look at the clusters of users that fits have found."),
     ("config", "Look at the configuration."),
+    ("duplicates", "Find contacts of one person, merge them, and undo it."),
     ("features", "Look at the feature columns, or write their table."),
     ("points", "Look at the score cards, and at what their rules tell."),
     ("rollup", "Look at the rollup store, or mend it."),

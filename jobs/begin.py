@@ -13,6 +13,7 @@ from jobs.console import say
 
 if TYPE_CHECKING:
     from engine.config import Config
+    from engine.execution.protocol import Executor
     from engine.record import RunRecord
     from engine.tables.manifest import Manifest
 
@@ -21,11 +22,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Begin:
-    """The options of a command that say when it may begin; those that are None leave it to the configuration."""
+    """The options of a command that say when it may begin; those that are None leave it to the configuration.
+
+    With `quiet`, nothing is told of what it waits for.
+    """
 
     wait_for_lock: float | None = None
     if_done: str | None = None
     allow_future: bool = False
+    quiet: bool = False
+
+    def tell(self, text: str) -> None:
+        """Say what is waited for."""
+        say(text, quiet=self.quiet)
 
     def overrides(self) -> tuple[tuple[str, object], ...]:
         """What they replace in the configuration."""
@@ -48,20 +57,22 @@ def ready(config: Config, as_of: date, begin: Begin) -> tuple[str, ...]:
         return ()
     from engine.schedule.markers import await_markers
 
-    return await_markers(config.schedule, as_of, tell=say)
+    return await_markers(config.schedule, as_of, tell=begin.tell)
 
 
-def in_turn(config: Config, action: Callable[[], T]) -> T:
+def in_turn(config: Config, begin: Begin, executor: Executor, action: Callable[[], T]) -> T:
     """The result of a run, which waits for another one that is writing to the same output if it is to.
 
     Raises:
         ConflictError: Another run is writing still.
+        TransientError: The cluster of the executor was lost meanwhile.
     """
     if config.schedule.overlap == "stop":
         return action()
     from engine.schedule import waiting
+    from engine.schedule.pause import pause_of
 
-    return waiting.in_turn(action, Path(config.out), config.schedule, tell=say)
+    return waiting.in_turn(action, Path(config.out), config.schedule, tell=begin.tell, pause=pause_of(executor))
 
 
 def record_of(manifest: Manifest, out: Path) -> RunRecord:

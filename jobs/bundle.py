@@ -106,7 +106,10 @@ def show(
         write(sys.stdout, "")
         print_table(
             ("target", "AUC", "interval", "base rate", "test rows", "gate"),
-            [_row(model.spec) for model in bundle.models],
+            [
+                *(_row(model.spec) for model in bundle.models),
+                *((f"{name} (reduced)", *cells) for name, *cells in (_row(model.spec) for model in bundle.reduced)),
+            ],
         )
 
 
@@ -234,6 +237,7 @@ def _row(spec: ModelSpec) -> tuple[str, ...]:
 
 def _described(found: Listed) -> dict[str, object]:
     models = () if found.bundle is None else found.bundle.models
+    reduced = () if found.bundle is None else found.bundle.reduced
     return {
         "bundle": found.id,
         "folder": str(found.folder),
@@ -242,6 +246,7 @@ def _described(found: Listed) -> dict[str, object]:
         "promoted": found.promoted,
         "problem": found.problem,
         "targets": {model.spec.target.name: _target(model.spec) for model in models},
+        **({"reduced": {model.spec.target.name: _target(model.spec) for model in reduced}} if reduced else {}),
     }
 
 

@@ -108,12 +108,31 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
 
 def _show_failure(error: BaseException, code: ExitCode, name: str, message: str, hint: str) -> None:
     if code == ExitCode.BUG:
-        import traceback
-
-        write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+        write(sys.stderr, _where(error))
     write(sys.stderr, _coloured(sys.stderr, _RED, f"error[{name}]:") + f" {clean(message)}")
     if hint:
         write(sys.stderr, _coloured(sys.stderr, _DIM, "hint:") + f" {clean(hint)}")
+
+
+def _where(error: BaseException) -> str:
+    """The frames of an error and of those before it, with what each says, but for values: these may be a person's."""
+    import traceback
+
+    from engine.history.cleaning import clean_message
+
+    lines: list[str] = []
+    seen: set[int] = set()
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        chain.append(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    for number, each in enumerate(reversed(chain)):
+        lines += ["", "then:", ""] if number else []
+        lines += ["Traceback (most recent call last):", "".join(traceback.format_tb(each.__traceback__)).rstrip()]
+        lines.append(f"{type(each).__name__}: {clean_message(str(each))}")
+    return "\n".join(lines)
 
 
 def diagnosis(error: BaseException) -> tuple[int, str, str, str]:
@@ -206,7 +225,10 @@ def _diagnosis(error: BaseException) -> tuple[ExitCode, str, str, str]:
         case PermissionError():
             message = f"permission denied: {error.filename!r}" if error.filename else "permission denied"
             return ConfigError.exit_code, "permission-denied", message, "Check who owns the file or folder."
-    message = f"this is a bug in tamis: {type(error).__name__}: {error}"
+    from engine.history.cleaning import clean_message
+
+    # What a library says of a failure may hold the values that it tripped over.
+    message = f"this is a bug in tamis: {type(error).__name__}: {clean_message(str(error))}"
     hint = " ".join(["Please report it with the lines above.", *getattr(error, "__notes__", ())])
     return ExitCode.BUG, "bug", message, hint
 

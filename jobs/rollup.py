@@ -22,7 +22,7 @@ rollup_app = typer.Typer()
 
 _SHOWN = 10
 _UNDATED = "(undated)"
-_COUNTS = ("rows", "kept", "duplicates", "merged", "rejected", "excluded")
+_COUNTS = ("rows", "kept", "duplicates", "merged", "rejected", "excluded", "erased")
 
 SourceName = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only the units of one source.")]
 From = Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="The first day; by the dates of units.")]

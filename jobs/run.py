@@ -64,7 +64,7 @@ def run(
 ) -> int:
     """Fit when there is no valid bundle or the last one is old, then score."""
     day = parse_day(as_of)
-    begin = Begin(wait_for_lock, if_done or ("skip" if noop_exit_code else None), allow_future)
+    begin = Begin(wait_for_lock, if_done or ("skip" if noop_exit_code else None), allow_future, quiet)
     watching = Watching(log_format, log_file, metrics_file, notify_command, notify_on)
     settings = Settings(assignments or (), out, executor, address, watching, begin.overrides())
     watched = load_watched("run", day, config, settings)
@@ -72,13 +72,15 @@ def run(
     from engine import pipeline
 
     with session(wanted, quiet=quiet, watched=watched, before=lambda: ready(wanted, day, begin)) as opened:
-        done = _done(opened, day)
+        done = _done(opened, begin, day)
         if done is not None:
             opened.skipped(noop_exit_code)
             _show_done(done, Path(wanted.out), as_json=as_json, quiet=quiet)
             return noop_exit_code
         record = in_turn(
             opened.config,
+            begin,
+            opened.executor,
             lambda: pipeline.run(
                 opened.config, day, executor=opened.executor, accept=accept or (), progress=opened.progress
             ),
@@ -89,13 +91,14 @@ def run(
     return ExitCode.DONE
 
 
-def _done(opened: Session, day: date) -> Manifest | None:
+def _done(opened: Session, begin: Begin, day: date) -> Manifest | None:
     """What is published for the day when it is not to be published again; None when it is to be run."""
     if opened.config.schedule.if_done == "again":
         return None
     from engine.schedule.settle import finish
 
-    return in_turn(opened.config, lambda: finish(opened.config, day, opened.executor, opened.progress))
+    config, executor = opened.config, opened.executor
+    return in_turn(config, begin, executor, lambda: finish(config, day, executor, opened.progress))
 
 
 def _show_done(manifest: Manifest, out: Path, *, as_json: bool, quiet: bool) -> None:

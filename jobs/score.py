@@ -51,7 +51,7 @@ def score(
 ) -> None:
     """Compute features, score every user, assign segments and publish the tables of one day."""
     day = parse_day(as_of)
-    begin = Begin(wait_for_lock, allow_future=allow_future)
+    begin = Begin(wait_for_lock, allow_future=allow_future, quiet=quiet)
     watching = Watching(log_format, log_file, metrics_file, notify_command, notify_on)
     settings = Settings(assignments or (), out, executor, address, watching, begin.overrides())
     watched = load_watched("score", day, config, settings)
@@ -61,6 +61,8 @@ def score(
     with session(wanted, quiet=quiet, watched=watched, before=lambda: ready(wanted, day, begin)) as run:
         record = in_turn(
             run.config,
+            begin,
+            run.executor,
             lambda: score_run(
                 run.config, day, executor=run.executor, bundle=bundle, accept=accept or (), progress=run.progress
             ),

@@ -72,6 +72,13 @@ def print_preview(found: Preview, name: str | None) -> None:
     called = "The rule" if name is None else repr(name)
     share = "" if found.share is None else f" ({found.share:.1%})"
     write(sys.stdout, clean(f"{called} has {found.users:,} of {found.total:,} users{share} on {found.as_of}"))
+    if found.withheld:
+        was = "user is" if found.withheld == 1 else "users are"
+        told = f"{found.withheld:,} published {was} not counted: without consent, or objecting, by now"
+        write(sys.stdout, f"  {told}")
+    if found.without_consent:
+        who = plural(found.without_consent, "more user")
+        write(sys.stdout, clean(f"  {who} would be in it, but for the consent to {', '.join(found.purposes)}"))
     for note in found.notes:
         write(sys.stdout, clean(f"  note: {note}"))
     if found.users:

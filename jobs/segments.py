@@ -152,6 +152,14 @@ def preview_rule(
         list[str] | None,
         typer.Option("--by", metavar="COLUMN", help="A column to compare with all users; repeatable."),
     ] = None,
+    purpose: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--purpose",
+            metavar="PURPOSE",
+            help="What its users must have agreed to; repeatable. As configured when NAME is a segment that is.",
+        ),
+    ] = None,
     to: ToFile = None,
     config: ConfigFile = DEFAULT_CONFIG,
     out: Out = None,
@@ -165,7 +173,7 @@ def preview_rule(
     check_table_file(to)
     day = None if as_of is None else parse_day(as_of)
     loaded = load(config, Settings(assignments or (), out, executor, address)).config
-    found = _preview(loaded, day, rule, by, quiet=quiet)
+    found = _preview(loaded, day, rule, by, _purposes(loaded, name, purpose), quiet=quiet)
     from dataclasses import asdict
 
     import polars as pl
@@ -268,12 +276,22 @@ def _findings(config: Config, day: Any, *, no_data: bool) -> tuple[tuple[Finding
     return in_order((*found, *data_findings(config, definitions(config), published, scope))), published.as_of
 
 
-def _preview(config: Config, day: Any, rule: str, by: Sequence[str] | None, *, quiet: bool) -> Preview:
+def _purposes(config: Config, name: str | None, given: Sequence[str] | None) -> tuple[str, ...]:
+    """What users of a rule must have agreed to: what is given, or else what the segment of that name asks for."""
+    from engine.segments.definitions import segment_purposes
+
+    return tuple(given) if given else segment_purposes(config).get(name or "", ())
+
+
+def _preview(
+    config: Config, day: Any, rule: str, by: Sequence[str] | None, purposes: Sequence[str], *, quiet: bool
+) -> Preview:
     from engine.suggest import did_you_mean, some_of
     from engine.why.measured import measured
     from engine.why.preview import checked_rule, missing_measures, preview, usual_columns
     from engine.why.published import open_published
     from engine.why.scope import scope_of, spec_of
+    from engine.why.standing import standing_of
 
     published = open_published(Path(config.out).absolute(), day)
     spec = spec_of(published, config)
@@ -291,4 +309,6 @@ def _preview(config: Config, day: Any, rule: str, by: Sequence[str] | None, *, q
     if missing:
         with session(config, quiet=quiet) as run:
             extra = measured(run.config, published, spec, missing, executor=run.executor, progress=run.progress)
-    return preview(read, published, tuple(by or usual_columns(read, scope.columns)), extra)
+    asked, notes = standing_of(config, published, purposes)
+    compared = tuple(by or usual_columns(read, scope.columns))
+    return preview(read, published, compared, extra, standing=asked, purposes=purposes, notes=notes)

@@ -99,10 +99,13 @@ class Settings:
 
 
 def load(path: Path, settings: Settings) -> LoadedConfig:
-    """The configuration of a command."""
+    """The configuration of a command; what the process writes from here on is for the readers that it names."""
     from engine.config_file import load_config
+    from engine.privacy.modes import set_readers
 
-    return load_config(path, overrides=settings.overrides())
+    loaded = load_config(path, overrides=settings.overrides())
+    set_readers(loaded.config.privacy.readable_by)
+    return loaded
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,12 @@ def load_watched(command: str, as_of: date | None, path: Path, settings: Setting
         if given:
             from engine.config_watch import Watch
             from engine.history.recording import Asked, refused
+            from engine.privacy.key import child_environment
 
             with suppress(ValueError):
                 watch = Watch.model_validate(given)
-                refused(watch, Asked(command, as_of, str(path), {}, dict(os.environ)), _failure(error), _console())
+                asked = Asked(command, as_of, str(path), {}, child_environment())
+                refused(watch, asked, _failure(error), _console())
         raise
 
 
@@ -177,10 +182,13 @@ def session(
 def _asked(watched: Watched, *, quiet: bool) -> Asked:
     from engine.config_file import COMMAND_LINE
     from engine.history.recording import Asked
+    from engine.privacy.key import without_keys
 
     loaded = watched.loaded
     given = {key: loaded.values[key] for key, origin in loaded.origins.items() if origin == COMMAND_LINE}
-    return Asked(watched.command, watched.as_of, str(loaded.path.absolute()), given, dict(os.environ), quiet)
+    # The program that is told of the end needs no key.
+    variables = without_keys(os.environ, loaded.config.privacy.key_env)
+    return Asked(watched.command, watched.as_of, str(loaded.path.absolute()), given, variables, quiet)
 
 
 def _console() -> Console:

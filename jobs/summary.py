@@ -104,6 +104,7 @@ def print_rows(counts: Mapping[str, Any], as_of: date | None, *, lines: str = "m
         ("duplicate", "duplicates"),
         ("rejected", "rejected"),
         ("excluded", "of excluded users"),
+        ("erased", "of people who were erased"),
         ("left_out", "left out"),
     ]
     told = [

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.sources import nodes_of, tree_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("engine", "jobs") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -33,8 +36,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    return tuple(imported(path))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -46,7 +54,7 @@ def roots_imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-def test_only_the_executor_of_ray_imports_ray() -> None:
+def test_only_the_executor_on_clusters_knows_them() -> None:
     assert [name_of(path) for path in SOURCES if "ray" in roots_imported(path)] == RAY
     # And the file that opens it is the only one that imports these files, which import each other.
     modules = {name.removesuffix(".py").replace("/", ".") for name in RAY}
@@ -64,7 +72,7 @@ def test_the_engine_does_not_know_the_command_line() -> None:
 def test_nothing_is_unpickled_and_nothing_is_evaluated() -> None:
     found = [(name_of(path), name) for path in SOURCES for name in sorted(roots_imported(path) & UNSAFE_MODULES)]
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             found += [(f"{name_of(path)}:{node.lineno}", called)] if called in UNSAFE_CALLS else []
     assert found == []
@@ -73,7 +81,7 @@ def test_nothing_is_unpickled_and_nothing_is_evaluated() -> None:
 def test_no_function_whose_bits_depend_on_the_processor() -> None:
     found = set()
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Attribute) and node.attr in PROCESSOR_BOUND:
                 found.add((name_of(path), ast.unparse(node)))
             elif isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.MatMult):
@@ -88,7 +96,7 @@ def test_what_is_public_in_the_engine_says_what_it_is() -> None:
     for path in SOURCES:
         if not name_of(path).startswith("engine/"):
             continue
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             is_definition = isinstance(node, ast.FunctionDef | ast.ClassDef)
             if is_definition and not node.name.startswith("_") and ast.get_docstring(node) is None:
                 silent.append(f"{name_of(path)}:{node.lineno} {node.name}")
@@ -115,6 +123,8 @@ def test_what_an_import_loads(module: str, without: set[str]) -> None:
 
 BARE_APP = """
 import typer
+
+from tests.sources import nodes_of, tree_of
 
 app = typer.Typer()
 

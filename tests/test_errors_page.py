@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import ExitCode
 from jobs.app import _EXIT_CODES
+from tests.sources import nodes_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
@@ -18,7 +19,7 @@ FROM_THE_CONSOLE = {"usage", "interrupted", "terminated", "out-of-memory", "disk
 def codes_raised() -> Iterator[tuple[str, str]]:
     for folder in ("engine", "jobs"):
         for file in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in nodes_of(file):
                 if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
                     yield str(node.value.value), str(file.relative_to(ROOT))
 

@@ -62,6 +62,7 @@ def published(out: Path, table: str) -> pl.DataFrame:
     return pl.read_parquet(f"{out}/{table}/as_of={DAY}/*.parquet", hive_partitioning=False).sort("user_id")
 
 
+@pytest.mark.slow
 def test_reasons_are_those_of_the_published_scores(sample: Sample) -> None:
     before = files(sample.out)
     ids = ("3", "17", "9999", "42", "abc", "3")
@@ -98,6 +99,7 @@ def test_reasons_are_those_of_the_published_scores(sample: Sample) -> None:
                 assert feature != "region" or value == given
 
 
+@pytest.mark.slow
 def test_who_is_outside_the_population_has_no_reasons_for_that_target(sample: Sample) -> None:
     # Every tenth user never buys.
     found = explain_run(sample.config, DAY, Question(("10", "20", "30", "3")), executor=LOCAL)
@@ -107,6 +109,7 @@ def test_who_is_outside_the_population_has_no_reasons_for_that_target(sample: Sa
     assert set(found.reasons.select("user_id", "target").rows()).isdisjoint(nulls.select("user_id", "target").rows())
 
 
+@pytest.mark.slow
 def test_the_table_of_reasons_is_written_and_is_the_same_each_time(sample: Sample, tmp_path: Path) -> None:
     question = Question(tuple(map(str, range(1, 60))), target="buys", top=2, language="fr")
     first, second = (

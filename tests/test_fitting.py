@@ -167,6 +167,7 @@ def test_a_held_bundle_scores_only_after_it_was_promoted(held: tuple[Path, Resul
     assert [line.partition("'")[2].partition("'")[0] for line in said] == TARGETS
 
 
+@pytest.mark.slow
 def test_run_takes_an_older_bundle_when_the_fit_is_held(early: Fitted, tmp_path: Path) -> None:
     config = early.elsewhere(tmp_path)
     other = config.model_copy(update={"targets": ()})

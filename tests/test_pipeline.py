@@ -31,6 +31,7 @@ TABLES = {
     "memberships",
     "membership_changes",
     "drift",
+    "quality",
     "segment_definitions",
     "segment_kpis",
     "segment_composition",
@@ -39,6 +40,7 @@ TABLES = {
     "segment_flows",
 }
 SINGLE = {
+    "quality",
     "drift",
     "segment_definitions",
     "segment_kpis",
@@ -341,7 +343,7 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (string_ids, "bundle-user-id-type"),
+        pytest.param(string_ids, "bundle-user-id-type", marks=pytest.mark.slow),
         (other_attribute_type, "contacts-changed"),
         (no_attribute, "contacts-changed"),
         (one_attribute_more, None),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine.doctor.finding import Finding, Subject, failed, ok
+from engine.privacy.key import child_environment
 
 _SECONDS: Final = 60.0
 _MODULES: Final = ("polars", "pyarrow.parquet", "lightgbm", "numba")
@@ -34,7 +35,12 @@ def loading(modules: Sequence[str]) -> Iterator[Loading]:
             script = f"import sys\nsys.modules.update(dict.fromkeys({_LEFT_OUT!r}))\nimport {module}"
             command = [sys.executable, "-P", "-c", script]
             children[module] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=child_environment(),
             )
         yield children
     finally:

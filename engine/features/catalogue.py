@@ -107,7 +107,7 @@ def _rates(spec: FeatureSpec) -> Iterator[Feature]:
         types = (getattr(spec, above), getattr(spec, below))
         for window in spec.windows if None not in types else ():
             text = f"{meaning}; null without any {below}."
-            yield real(spec, f"{name}_{window}d", "ratio", text, types, window=window)
+            yield real(spec, f"{name}_{window}d", "ratio", text, types, window=window, counted=types[:1])
 
 
 def _rfm(spec: FeatureSpec) -> Iterator[Feature]:

@@ -54,7 +54,9 @@ def real(
     *,
     window: int | None = None,
     absent: int | None = None,
+    counted: Collection[str | None] = (),
 ) -> Feature:
-    """A Float64 column made of `types`."""
+    """A Float64 column made of `types`; of a rate, `counted` are those above the line."""
     known = tuple(name for name in types if name is not None)
-    return Feature(name, pl.Float64(), unit, meaning, window, absent, known, purposes(known, spec))
+    above = tuple(name for name in counted if name is not None)
+    return Feature(name, pl.Float64(), unit, meaning, window, absent, known, purposes(known, spec), above)

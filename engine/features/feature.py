@@ -25,6 +25,8 @@ class Feature:
         absent: Value for a user without any event that the feature is made of.
         types: Event types it is made of; empty for all.
         purposes: What a user must have agreed to for it to be used (`email_tracking`, `profiling`, …).
+        counted: Of a rate, those of its types that are counted per the others: without them it would be 0 and say
+            that nothing happened. Empty for what is no rate.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Feature:
     absent: int | None = None
     types: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ("profiling",)
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

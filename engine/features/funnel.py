@@ -87,7 +87,7 @@ def _features(spec: FeatureSpec) -> Iterator[Feature]:
         for window in spec.windows if over in stages and under in stages else ():
             types = tuple(dict.fromkeys((*stages[over], *stages[under])))
             text = f"{meaning}; null without any {_UNDER[under]}."
-            yield real(spec, f"{rate}_{window}d", "ratio", text, types, window=window)
+            yield real(spec, f"{rate}_{window}d", "ratio", text, types, window=window, counted=stages[over])
     for stage in ("open", "click"):
         if stage in stages:
             meaning = f"Days from the day of the last {stage} by a person to as_of; null when there is none."

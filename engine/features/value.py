@@ -37,14 +37,14 @@ def _features(spec: FeatureSpec, purchase: str) -> Iterator[Feature]:
         yield integer(spec, name, "count", meaning, types, window=window, absent=0)
     for window in spec.windows:
         meaning = f"Number of {refund} per {purchase}; null without any {purchase}."
-        yield real(spec, f"refund_rate_{window}d", "ratio", meaning, types, window=window)
+        yield real(spec, f"refund_rate_{window}d", "ratio", meaning, types, window=window, counted=(refund,))
     if _priced(spec, purchase) and _priced(spec, refund):
         for window in spec.windows:
             name, meaning = f"{slug}_net_amount_{window}d", f"Amounts of {purchase} less absolute amounts of {refund}."
             yield real(spec, name, "money", meaning, types, window=window, absent=0)
         for window in spec.windows:
             meaning = f"Absolute amounts of {refund} ÷ amounts of {purchase}; null when the latter are 0."
-            yield real(spec, f"refunded_share_{window}d", "ratio", meaning, types, window=window)
+            yield real(spec, f"refunded_share_{window}d", "ratio", meaning, types, window=window, counted=(refund,))
 
 
 def _priced(spec: FeatureSpec, name: str) -> bool:

@@ -153,11 +153,12 @@ def _audited(
                 rows=scores.rows,
                 limit=config.model.max_rows,
                 folder=str(work),
+                permits=prepared.asked.permits,
             )
             for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
         ]
         records = executor.map(outcome_bucket, tasks, on_done=track(progress, "compare", len(tasks)))
-        matched = [MatureRecord(record.users, record.all.users, (), (), ()) for record in records]
+        matched = [MatureRecord(record.users, record.all.users, (), (), (), record.withheld) for record in records]
         check_ids(matched, scores, prepared, out)
         ranks = [
             RankTask(tuple(record.files[place] for record in records), tuple(map(str, range(len(entry.rules)))))
@@ -170,9 +171,15 @@ def _audited(
         for place, (entry, ranking) in enumerate(zip(cards, rankings, strict=True))
     )
     warnings = [_told(line) for line in lagging((outcome,), spec, manifest.as_of, prepared)]
-    gone = scores.rows - sum(record.all.users for record in records)
+    withheld = sum(record.withheld for record in records)
+    gone = scores.rows - withheld - sum(record.all.users for record in records)
     if gone:
         warnings.append(f"{gone} of {scores.rows} published users are no longer in the log")
+    if withheld:
+        warnings.append(
+            f"{withheld} of {scores.rows} published users are withheld since: they withdrew their consent or object, "
+            "and what they did is not counted"
+        )
     return PointsAudit(manifest.as_of, outcome, audits, tuple(warnings))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.config import Target
+from engine.consent.permits import Permits
 from engine.features.spec import FeatureSpec
 from engine.points.forms import Hundredths, to_hundredths
 from engine.points.ranking import LABEL, TOTAL
@@ -20,6 +21,7 @@ from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.stages.features import target_positions
+from engine.stages.outcome_rows import outcome_rows
 
 _LEDGER: Final[Mapping[str, pl.DataType]] = {"card": pl.String(), "rule": pl.String(), "points": pl.Float64()}
 
@@ -52,6 +54,7 @@ class OutcomeTask:
         rows: Published users of all buckets.
         limit: Users whose order is measured at most; more are sampled.
         folder: Where their points are written.
+        permits: What users agreed to by the end of the horizon: nothing is compared of who is withheld by then.
     """
 
     bucket: int
@@ -66,6 +69,7 @@ class OutcomeTask:
     rows: int
     limit: int
     folder: str
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ class OutcomeRecord:
 
     Attributes:
         users: Users of the log.
-        all: Those of them who are published.
+        all: Those of them who are published, and whose outcome may be told.
+        withheld: Those who are published, and whose outcome may not be told any more.
         rules: Of every card, the counts of its rules.
         classes: Of every card, the counts of its classes.
         files: Of every card, the points of the sampled users.
@@ -107,12 +112,14 @@ class OutcomeRecord:
     rules: tuple[tuple[RuleCounts, ...], ...]
     classes: tuple[dict[str, Counts], ...]
     files: tuple[str, ...]
+    withheld: int = 0
 
 
 def outcome_bucket(task: OutcomeTask) -> OutcomeRecord:
     """Count the outcomes of the published users of one bucket, and write what their order is measured on."""
     bucket = load_bucket(task.shelf, task.keys)
-    users = bucket.users.with_row_index("user")
+    rows_of = outcome_rows(bucket, task.shelf.kinds, task.spec, (task.outcome,), task.permits, task.keys)
+    users = rows_of.users.filter(rows_of.counts(task.outcome, task.spec))
     columns: dict[str, pl.DataType] = {}
     for card in task.cards:
         columns |= {f"points_{card.name}": pl.Float64(), f"points_{card.name}_class": pl.String()}
@@ -120,7 +127,7 @@ def outcome_bucket(task: OutcomeTask) -> OutcomeRecord:
         _published(task.scores, users["user_id"], columns), on="user_id", how="inner", maintain_order="left"
     )
     [code] = target_positions(task.spec, (task.outcome,))
-    label = labels_of(found["user"], bucket.daily, task.outcome, code, task.day)
+    label = labels_of(found["user"], rows_of.daily, task.outcome, code, task.day)
     kept = found.with_columns(kept=in_sample(pl.col("user_key"), max(task.rows, 1), task.limit))["kept"]
     rows = _published(task.ledger, users["user_id"], _LEDGER)
     by_rule = rows.partition_by("card", "rule", as_dict=True, include_key=False)
@@ -135,7 +142,9 @@ def outcome_bucket(task: OutcomeTask) -> OutcomeRecord:
         write_part(ranked.filter(kept), file)
         files.append(file)
     counts = Counts(found.height, int(label.sum()))
-    return OutcomeRecord(users.height, counts, tuple(rules), tuple(classes), tuple(files))
+    others = bucket.users["user_id"].filter(~bucket.users["user_id"].is_in(users["user_id"].implode()))
+    withheld = _published(task.scores, others, {}).height if others.len() else 0
+    return OutcomeRecord(bucket.users.height, counts, tuple(rules), tuple(classes), tuple(files), withheld)
 
 
 def _published(files: Sequence[str], users: pl.Series, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:

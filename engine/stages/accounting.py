@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from engine.consent.permits import Withheld
 from engine.errors import DataError, IntegrityError
 from engine.events.checks import rows_read
 from engine.events.ingest import REJECT_SCHEMA
@@ -47,6 +48,11 @@ class BucketRecord(Protocol):
         """Those of them who have a contact."""
         ...
 
+    @property
+    def withheld(self) -> Withheld:
+        """Further users with an event before `as_of`, of whom nothing is computed."""
+        ...
+
 
 class Stopwatch:
     """Seconds per stage, in the order of the stages, and in total."""
@@ -76,7 +82,8 @@ def reconcile(prepared: Prepared, buckets: Sequence[BucketRecord]) -> None:
         IntegrityError: Rows are missing or counted twice between two stages.
     """
     total = prepared.ingested
-    accounted = total.left_out + total.excluded + sum(total.rejected.values()) + total.after_as_of + total.passed
+    dropped = total.left_out + total.excluded + total.erased + sum(total.rejected.values())
+    accounted = dropped + total.after_as_of + total.passed
     kept = sum(bucket.kept for bucket in buckets)
     if accounted != rows_read(total) or kept != total.kept:
         raise IntegrityError(
@@ -121,6 +128,7 @@ def row_counts(total: IngestRecord) -> dict[str, int]:
         "read": rows_read(total),
         "left_out": total.left_out,
         **({"excluded": total.excluded} if total.excluded else {}),
+        **({"erased": total.erased} if total.erased else {}),
         "rejected": sum(total.rejected.values()),
         "duplicate": total.duplicates,
         "merged": total.lines,
@@ -150,7 +158,11 @@ def segment_counts(
 
 
 def contact_counts(prepared: Prepared, buckets: Sequence[BucketRecord]) -> dict[str, Any]:
-    """Contacts read, without an id, and users that have one; nothing without contacts.
+    """What became of the contacts, and what was added to them from which files; nothing without contacts.
+
+    `read` are their rows, `left_out` those without an id and `matched` the users that have one. The rest is there only
+    where there is something to tell: `erased` (rows of people who were), `later` (rows of the future), what was counted
+    of addresses and numbers, `rules` (rows that break each), `quarantined`.
 
     Raises:
         DataError: Not one contact belongs to a user of the log.
@@ -159,13 +171,30 @@ def contact_counts(prepared: Prepared, buckets: Sequence[BucketRecord]) -> dict[
     if contacts is None:
         return {}
     matched = sum(bucket.contacts_matched for bucket in buckets)
-    if contacts.rows and contacts.attributes and not matched:
+    usable = contacts.rows - (contacts.later or 0) - (contacts.quarantined or 0) - contacts.erased
+    others = sum(bucket.withheld.users for bucket in buckets)
+    if usable and contacts.attributes and not matched and not others:
         raise DataError(
             f"none of the {contacts.rows} contacts belongs to a user of the events",
             code="contacts-mismatch",
             hint="Check contacts.user_id: it must hold the same ids as the events.",
         )
-    return {"contacts": {"read": contacts.rows, "left_out": contacts.left_out, "matched": matched}}
+    counts: dict[str, Any] = {"read": contacts.rows, "left_out": contacts.left_out, "matched": matched}
+    if contacts.erased:
+        counts["erased"] = contacts.erased
+    if contacts.later is not None:
+        counts["later"] = contacts.later
+    counts |= contacts.cleaned
+    if contacts.broken:
+        counts["rules"] = contacts.broken
+    if contacts.quarantined is not None:
+        counts["quarantined"] = contacts.quarantined
+    if not contacts.enriched:
+        return {"contacts": counts}
+    enriched = {
+        one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in contacts.enriched
+    }
+    return {"contacts": counts, "enrichment": enriched}
 
 
 def table_records(

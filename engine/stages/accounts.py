@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.consent.permits import Permits
 from engine.execution.protocol import Executor
 from engine.features.accounts import ACCOUNT, add_account_columns, add_up, sum_users
 from engine.features.spec import FeatureSpec
@@ -20,8 +21,10 @@ from engine.rollups.bucket import Shelf, load_bucket
 from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.stages.features import bucket_rows, features_at, load_features
+from engine.stages.permitting import only_permitted
 from engine.stages.preparation import Prepared
-from engine.stages.users import HAS_CONTACT, join_contacts
+from engine.stages.reduced import usable
+from engine.stages.users import HAS_CONTACT, bucket_contacts, join_contacts
 
 AccountFiles = tuple[tuple[int, str], ...]
 """Days (since 1970-01-01), each with the file of the sums of every account at that day."""
@@ -39,6 +42,7 @@ class AccountTask:
     attribute: str
     days: tuple[int, ...]
     folder: str
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def account_files(
         return ()
     contacts = None if prepared.contacts is None else prepared.contacts.part
     tasks = [
-        AccountTask(index, keys, portion, contacts, spec, spec.account, tuple(days), str(work))
+        AccountTask(index, keys, portion, contacts, spec, spec.account, tuple(days), str(work), prepared.asked.permits)
         for index, (keys, portion) in enumerate(prepared.portions(shelf))
     ]
     parts = executor.map(sum_accounts, tasks, on_done=track(progress, "accounts", len(tasks)))
@@ -89,12 +93,15 @@ def account_files(
 
 def sum_accounts(task: AccountTask) -> tuple[str, ...]:
     """Write the sums of one bucket per account; the file of each day."""
-    users, at_days = _core_features(task)
-    accounts = users_with_account(users, task.contacts, task.keys, task.attribute)
+    everybody, at_days = _core_features(task)
+    users = only_permitted(everybody, task.permits, task.keys)
+    contacts = bucket_contacts(users, task.contacts, task.keys, (task.attribute,))
     files = []
     for day, features in at_days:
+        accounts = _with_account(contacts.join(users, day), task.attribute)
         file = Path(task.folder) / f"accounts-{day}-{task.bucket:05d}.parquet"
-        write_part(sum_users(features.join(accounts, on="user", how="left"), task.spec), file)
+        of_users = features if task.permits is None else features.join(users, on="user", how="semi")
+        write_part(sum_users(of_users.join(accounts, on="user", how="left"), task.spec), file)
         files.append(str(file))
     return tuple(files)
 
@@ -105,19 +112,25 @@ def _core_features(task: AccountTask) -> tuple[pl.DataFrame, Iterator[tuple[int,
     forward = task.shelf.forward
     if forward is not None and forward.then is not None:
         shelf = replace(task.shelf, events=(), forward=replace(forward, keep=None))
-        found = load_features(shelf, task.keys, task.bucket, core)
+        found = load_features(shelf, task.keys, task.bucket, core, permits=task.permits)
         return found.users, iter([(shelf.end_day, found.features)])
     bucket = load_bucket(replace(task.shelf, events=(), forward=None), task.keys)
-    rows = bucket_rows(bucket, core)
+    mine = usable(bucket, task.shelf.kinds, task.permits, task.keys)
+    rows = bucket_rows(bucket if mine is None else mine.bucket, core)
     return bucket.users.with_row_index("user"), ((day, features_at(rows, day, core)) for day in task.days)
 
 
-def users_with_account(users: pl.DataFrame, contacts: str | None, keys: KeyRange, attribute: str) -> pl.DataFrame:
-    """`user`, `HAS_CONTACT` and `ACCOUNT` of the users of a bucket; see `join_contacts`.
+def users_with_account(
+    users: pl.DataFrame, contacts: str | None, keys: KeyRange, attribute: str, day: int
+) -> pl.DataFrame:
+    """`user`, `HAS_CONTACT` and `ACCOUNT` of the users of a bucket as of a day; see `join_contacts`.
 
     Nothing else of the contacts: an attribute may be called like a feature where attributes are not published.
     """
-    joined = join_contacts(users, contacts, keys, (attribute,))
+    return _with_account(join_contacts(users, contacts, keys, (attribute,), day), attribute)
+
+
+def _with_account(joined: pl.DataFrame, attribute: str) -> pl.DataFrame:
     return joined.select("user", HAS_CONTACT, _account(joined, attribute))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from engine.bundle import load_bundle
+from engine.consent.permits import Permits
 from engine.propensity.explain import reasons
 from engine.propensity.wording import Language, wording
 from engine.rollups.bucket import Shelf
@@ -16,7 +17,8 @@ from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import load_features
-from engine.stages.propensities import propensity_columns
+from engine.stages.permitting import permitted, with_agreed
+from engine.stages.reduced import propensities, scored_by
 from engine.stages.users import join_contacts
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class ExplainTask:
     folder: str
     threads: int
     accounts: AccountFiles = ()
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -67,28 +70,35 @@ def scores_schema(user_dtype: pl.DataType) -> dict[str, pl.DataType]:
 def explain_bucket(task: ExplainTask) -> ExplainRecord:
     """Scores of the asked users of one bucket, as `score` gives them, and the reasons for them.
 
-    Who is outside the population of a target has no probability and no reasons for it.
+    Who is outside the population of a target has no probability and no reasons for it. Reasons are those of the model
+    that scored the user, which for users who lack a purpose of an input is the reduced one.
 
     Raises:
         IntegrityError: The bundle is damaged, the features do not fit it, or reasons do not add up to their score.
     """
     bundle = load_bundle(Path(task.bundle))
-    bucket = load_features(task.shelf, task.keys, task.bucket, bundle.spec)
+    loaded = load_features(task.shelf, task.keys, task.bucket, bundle.spec, permits=task.permits)
+    bucket, _ = permitted(loaded, task.permits, task.keys)
     asked = pl.read_parquet(task.users, glob=False, hive_partitioning=False)["user_id"]
     own = bucket.users.filter(pl.col("user_id").is_in(asked.implode()))
-    users = join_contacts(own, task.contacts, task.keys, tuple(name for name, _ in bundle.contacts))
-    features = users.join(bucket.features, on="user", how="inner", maintain_order="right")
-    features = join_accounts(features, task.accounts, task.shelf.end_day, bundle.spec)
+    own = with_agreed(own, [model.spec.target for model in bundle.models], task.permits)
+    attributes = tuple(name for name, _ in bundle.contacts)
+    users = join_contacts(own, task.contacts, task.keys, attributes, task.shelf.end_day)
+
+    def with_accounts(features: pl.DataFrame) -> pl.DataFrame:
+        joined = users.join(features, on="user", how="inner", maintain_order="right")
+        return join_accounts(joined, task.accounts, task.shelf.end_day, bundle.spec)
+
+    features = with_accounts(bucket.features)
+    partial = None if bucket.partial is None else with_accounts(bucket.partial)
     words = wording(bundle.spec, task.language)
-    models = [model for model in bundle.models if model.spec.target.name in task.targets]
-    columns = {column.name: column for column in propensity_columns(features, models, task.threads)}
+    columns = {column.name: column for column in propensities(features, bundle, task.threads, partial)}
     scores, found = [], []
-    for model in models:
-        name = model.spec.target.name
+    for name in task.targets:
         probability = columns[f"propensity_{name}"]
         scores.append(features.select("user_id", pl.lit(name).alias("target"), probability.alias("probability")))
-        inside = features.filter(probability.is_not_null())
-        found.append(reasons(inside, model, words, top=task.top, threads=task.threads))
+        for model, scored in scored_by(features, bundle, name, columns, partial):
+            found.append(reasons(scored, model, words, top=task.top, threads=task.threads))
     record = ExplainRecord(
         scores=str(Path(task.folder) / f"scores-{task.bucket:05d}.parquet"),
         reasons=str(Path(task.folder) / f"reasons-{task.bucket:05d}.parquet"),

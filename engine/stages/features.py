@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from engine.config import Config, Target
+from engine.consent.inputs import LACKS, without_unknown
+from engine.consent.permits import Permits
 from engine.features.assemble import add_families, needed
 from engine.features.bands import BandTotals, Totals
 from engine.features.build import bands_of, build_features, features_of
@@ -24,6 +26,7 @@ from engine.rollups.daily import merge_daily
 from engine.rollups.index import Code
 from engine.rollups.ranges import KeyRange
 from engine.rollups.update import Wanted
+from engine.stages.reduced import Usable, usable
 from engine.stages.users import kept_events
 from engine.tables.durable import durable_parquet_at
 from engine.tables.manifest import FileRecord
@@ -88,19 +91,30 @@ class BucketFeatures:
 
     Attributes:
         users: `user` (number), `user_key`, `user_id`; sorted by id.
-        features: `user`, the columns of the catalogue, with a purchase type `rfm_monetary_minor`, and the measures.
+        features: `user`, the columns of the catalogue, with a purchase type `rfm_monetary_minor`, and the measures;
+            `LACKS` where inputs ask for purposes, and then made of the rows that may be used of each user.
         kept: Events of these users.
         standing: The table of totals that was kept.
+        partial: `user` and the same features without any input that asks for a purpose, of the users who lack some of
+            these purposes only; None without such users.
+        unusable: Users who have events before the day, none of which may be used.
     """
 
     users: pl.DataFrame
     features: pl.DataFrame
     kept: int
     standing: FileRecord | None = None
+    partial: pl.DataFrame | None = None
+    unusable: int = 0
 
 
 def load_features(
-    shelf: Shelf, keys: KeyRange, number: int, spec: FeatureSpec, measures: Sequence[Measure] = ()
+    shelf: Shelf,
+    keys: KeyRange,
+    number: int,
+    spec: FeatureSpec,
+    measures: Sequence[Measure] = (),
+    permits: Permits | None = None,
 ) -> BucketFeatures:
     """The features of one bucket as of `shelf.end_day`, from all rows or from what has changed.
 
@@ -110,19 +124,23 @@ def load_features(
         number: Number of the bucket.
         spec: The features.
         measures: What rules ask beside the features: all rows are read for them.
+        permits: What users agreed to: with inputs that ask for purposes, all rows are read, too.
 
     Raises:
         IntegrityError: As `load_bucket`.
         ResourceError: The disk of the store is full or failing.
     """
     day, forward = shelf.end_day, shelf.forward
-    if forward is None or measures:
+    by_purpose = permits is not None and permits.inputs is not None
+    if forward is None or measures or by_purpose:
         bucket = load_bucket(shelf, keys)
-        table = features_at(bucket_rows(bucket, spec), day, spec)
-        if measures:
-            asked = measure_columns(measures, bucket, day, spec, shelf.kinds)
-            table = table.join(asked, on="user", how="left", maintain_order="left", validate="1:1")
-        return BucketFeatures(bucket.users.with_row_index("user"), table, kept_events(bucket.daily, spec))
+        users, kept = bucket.users.with_row_index("user"), kept_events(bucket.daily, spec)
+        mine = usable(bucket, shelf.kinds, permits, keys)
+        if mine is None:
+            return BucketFeatures(users, _features_of_rows(bucket, shelf, spec, measures), kept)
+        table = usable_features(_features_of_rows(mine.bucket, shelf, spec, measures), mine, spec, measures)
+        partial = None if mine.partial is None else features_at(bucket_rows(mine.partial, spec), day, spec)
+        return BucketFeatures(users, table, kept, None, partial, unusable_users(bucket, mine, spec, day))
     totals: Totals
     if forward.then is None:
         bucket = load_bucket(shelf, keys)
@@ -145,6 +163,29 @@ def load_features(
         table = to_frame(kept_totals, users["user_key"])
         standing = durable_parquet_at(table, path, root=path.parents[1], compression="lz4")
     return BucketFeatures(users.with_row_index("user"), features, kept, standing)
+
+
+def _features_of_rows(bucket: Bucket, shelf: Shelf, spec: FeatureSpec, measures: Sequence[Measure]) -> pl.DataFrame:
+    table = features_at(bucket_rows(bucket, spec), shelf.end_day, spec)
+    if not measures:
+        return table
+    asked = measure_columns(measures, bucket, shelf.end_day, spec, shelf.kinds)
+    return table.join(asked, on="user", how="left", maintain_order="left", validate="1:1")
+
+
+def usable_features(
+    features: pl.DataFrame, mine: Usable, spec: FeatureSpec, measures: Sequence[Measure] = ()
+) -> pl.DataFrame:
+    """Features of the usable rows of a bucket with `LACKS`, null where nothing can be told of a user."""
+    lacks = features.with_columns(mine.lacks.gather(features["user"]).alias(LACKS))
+    return without_unknown(lacks, spec, mine.inputs, measures)
+
+
+def unusable_users(bucket: Bucket, mine: Usable, spec: FeatureSpec, day: int) -> int:
+    """Users who have events before a day, none of which may be used."""
+    before = (pl.col("day") < day) & (pl.col("type") < len(spec.types))
+    every, left = (rows.filter(before)["user"].n_unique() for rows in (bucket.daily, mine.bucket.daily))
+    return every - left
 
 
 @dataclass(frozen=True)

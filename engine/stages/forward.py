@@ -18,7 +18,9 @@ from engine.tables.manifest import FileRecord
 
 
 def forward_shelf(prepared: Prepared, spec: FeatureSpec, out: Path, *, rows: bool = False) -> Shelf:
-    """The rows of a run, with the totals that it can bring forward; families of features need all rows.
+    """The rows of a run, with the totals that it can bring forward.
+
+    Families of features need all rows, and so do inputs that ask for purposes.
 
     Args:
         prepared: The store.
@@ -26,8 +28,10 @@ def forward_shelf(prepared: Prepared, spec: FeatureSpec, out: Path, *, rows: boo
         out: Output root.
         rows: Whether something else needs all rows, too; see `engine.features.measures.needs_rows`.
     """
-    shelf = prepared.shelf
-    if spec.families or rows:
+    shelf, permits = prepared.shelf, prepared.asked.permits
+    # Totals hold the events of all types together: what does not count for a user cannot be taken out of them.
+    by_purpose = permits is not None and permits.inputs is not None
+    if spec.families or rows or by_purpose:
         return shelf
     store = store_folder(out)
     terms = terms_of(spec, shelf.codes, len(prepared.buckets))

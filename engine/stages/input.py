@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from engine.config import Config, Source
+from engine.contacts.duplicates.decisions import merges_digest
+from engine.contacts.duplicates.links import with_exclusions, with_merges
+from engine.contacts.shape import cleaning_libraries, supplied_files
+from engine.erasure.emptied import emptied_by
 from engine.errors import DataError
 from engine.events.convert import convert_files
 from engine.events.exclusion import is_excluded
@@ -22,6 +26,10 @@ from engine.events.ingest import Piece
 from engine.events.probe import Footer, read_footers
 from engine.events.read import Stamp, input_changed, reading, scan, source_mapping
 from engine.events.untrusted import DataRequest, Quarantined, columns_read, data_problems, unreadable
+from engine.privacy.ids import IdRules, id_rules
+from engine.privacy.links import KeptLinks, keep_links
+from engine.privacy.opposed import objections_digest
+from engine.quality.mapped import KnownEmpty, plain_columns
 from engine.remote.address import RemoteFile, is_remote
 from engine.remote.fetch import cache_folder
 from engine.rollups.index import Entry, Index
@@ -39,14 +47,18 @@ class Input:
     Attributes:
         units: The units; those that the store does not have are opened, which means that they have pieces.
         known: The entries of the store that may fit the others.
-        user_dtype: Type of user ids.
+        user_dtype: Type of user ids, as they are kept.
         quarantined: Files that cannot be read, of units that have no other file and are left out.
+        source_dtype: Type of user ids in the sources; another one where they are replaced by pseudonyms.
+        ids: What becomes of ids.
     """
 
     units: tuple[Found, ...]
     known: dict[tuple[str, str], Entry]
     user_dtype: str
     quarantined: tuple[Quarantined, ...] = ()
+    source_dtype: str = ""
+    ids: IdRules = field(default_factory=IdRules)
 
     def rows(self, config: Config) -> int:
         """Rows of all source files."""
@@ -77,7 +89,7 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
     units: list[Unit] = []
     remote = cache_folder(cache or Path(config.out))
     for position, source in enumerate(config.sources):
-        files = _find(source, cache or converted_folder(Path(config.out)), remote)
+        files = _find(source, cache or converted_folder(Path(config.out)), remote, config)
         units += units_of(position, files, apart=source.columns.event_id is None)
     index = open_index(store_folder(Path(config.out)))[0] if cache is None else Index()
     is_strict = config.checks.bad_files == "refuse"
@@ -111,7 +123,8 @@ def open_input(config: Config, *, cache: Path | None = None) -> Input:
     is_excluded(config.exclude, pl.col("user_id"), dtype_of(user_dtype))
     if config.identity is not None:
         identity_files(config.identity, dtype_of(user_dtype), remote)
-    return Input(units_found, known, user_dtype, lost)
+    ids = id_rules(config)
+    return Input(units_found, known, "String" if ids.pseudonyms else user_dtype, lost, user_dtype, ids)
 
 
 def sample_files(given: Input) -> list[Path]:
@@ -130,15 +143,16 @@ def converted_folder(out: Path) -> Path:
     return out / "_converted"
 
 
-def _find(source: Source, cache: Path, remote: Path) -> list[SourceFile]:
+def _find(source: Source, cache: Path, remote: Path, config: Config) -> list[SourceFile]:
     files = locate_files(source.name, source.path, text=True)
     if not any(text_kind(file) for file in files):
         return [as_found(source, file) for file in files]
     found = [as_found(source, file) for file in files]
     disk.make_folder(cache)
+    emptied = emptied_by(source, id_rules(config), config.currency_digits)
     # Another run may be converting the same files; once it has, they are all there.
     with disk.lock(cache / ".lock"):
-        converted = convert_files(files, source, cache, remote)
+        converted = convert_files(files, source, cache, remote, emptied)
     return [replace(file, parquet=str(parquet)) for file, parquet in zip(found, converted, strict=True)]
 
 
@@ -204,7 +218,8 @@ def open_units(config: Config, units: Sequence[Found], remote: Path | None = Non
 
 def _open_local(config: Config, units: Sequence[Found]) -> list[Found]:
     files = [(item.unit.source, file) for item in units for file in item.unit.files]
-    footers = dict(zip(files, read_footers([Path(file.parquet) for _, file in files]), strict=True))
+    asked = {Path(file.parquet): plain_columns(config.sources[source]) for source, file in files}
+    footers = dict(zip(files, read_footers([Path(file.parquet) for _, file in files], asked), strict=True))
     problems = {key: footer.problem for key, footer in footers.items() if footer.problem}
     is_strict = config.checks.bad_files == "refuse"
     if problems and is_strict:
@@ -214,7 +229,10 @@ def _open_local(config: Config, units: Sequence[Found]) -> list[Found]:
         position, file = same[0]
         source = config.sources[position]
         try:
-            user_dtypes[position] = _check_schema(source, footers[same[0]], config.currency_digits)
+            found_dtype = _check_schema(source, footers[same[0]], config.currency_digits)
+            known_dtype = user_dtypes.setdefault(position, found_dtype)
+            if found_dtype != known_dtype:
+                raise _of_two_types(source.name, known_dtype, found_dtype, file.path)
             if not is_strict:
                 columns = columns_read(source, file.parquet, config.currency_digits)
                 requests = [DataRequest(one.parquet, columns, footers[position, one].rows) for _, one in same]
@@ -227,6 +245,14 @@ def _open_local(config: Config, units: Sequence[Found]) -> list[Found]:
     if problems and is_strict:
         raise unreadable(_quarantined(config, problems), len(footers))
     return [_opened(config, item, footers, problems, user_dtypes) for item in units]
+
+
+def _of_two_types(source: str, known: str, found: str, file: str) -> DataError:
+    return DataError(
+        f"source {source!r}: user ids have different types: {known}, and {found} in {file}",
+        code="user-id-types",
+        hint='Cast one of them in its mapping: user_id = { sql = "CAST(… AS VARCHAR)" }.',
+    )
 
 
 _Key = tuple[int, SourceFile]
@@ -246,7 +272,15 @@ def _opened(
 ) -> Found:
     keys = [(item.unit.source, file) for file in item.unit.files]
     pieces = tuple(
-        Piece(position, file.parquet, 0, footers[position, file].rows, _stamp(file, footers[position, file]), file.path)
+        Piece(
+            position,
+            file.parquet,
+            0,
+            footers[position, file].rows,
+            _stamp(file, footers[position, file]),
+            file.path,
+            empty=tuple(KnownEmpty(*one) for one in footers[position, file].empty),
+        )
         for position, file in keys
         if (position, file) not in problems
     )
@@ -280,19 +314,58 @@ def input_fingerprint(config: Config, given: Input) -> str:
         for file in item.unit.files
     ]
     for owner, path in side_tables(config):
-        files += [(owner, str(file), *stamp_of(file)) for file in locate_files(owner, path)]
+        files += [(owner, str(file), *stamp_of(file)) for file in locate_files(owner, path, text=True)]
+    files += [("libraries", library, 0, 0) for library in cleaning_libraries(config.contacts)]
+    if given.ids.change_ids:
+        files.append(("privacy", f"{given.ids.pseudonyms_of} {given.ids.erased}", 0, 0))
+    merges = merges_digest(Path(config.out))
+    if merges is not None:
+        files.append(("merged contacts", merges, 0, 0))
+    objections = objections_digest(Path(config.out), config.privacy.opposed)
+    if objections is not None:
+        files.append(("objections", objections, 0, 0))
     return hashlib.sha256("\n".join("\0".join(map(str, file)) for file in files).encode()).hexdigest()
 
 
 def read_links(config: Config, given: Input) -> pl.DataFrame | None:
-    """The links of user ids; None without an identity table.
+    """The links of user ids, as they are kept: of the identity table and of merged contacts; None without either.
+
+    Raises:
+        DataError: A file that cannot be read, or links that go round in circles.
+    """
+    return _merged(config, given, keep_links(source_links(config, given), given.ids, config.exclude)).links
+
+
+def kept_links(config: Config, given: Input, work: Path) -> KeptLinks:
+    """As `read_links`, with what they tell of people who were erased.
+
+    Args:
+        config: The configuration.
+        given: The input.
+        work: Folder of the run, for tombstones that count once the run has gone well.
+
+    Raises:
+        DataError: A file that cannot be read, or links that go round in circles.
+    """
+    return _merged(config, given, keep_links(source_links(config, given), given.ids, config.exclude, work))
+
+
+def _merged(config: Config, given: Input, kept: KeptLinks) -> KeptLinks:
+    links = with_merges(kept.links, Path(config.out), dtype_of(given.user_dtype))
+    if links is not None and given.ids.pseudonyms:
+        links = with_exclusions(links, kept.links, given.ids, config.exclude)
+    return replace(kept, links=links, known=kept.links)
+
+
+def source_links(config: Config, given: Input) -> pl.DataFrame | None:
+    """The links of user ids, with the ids of the sources; None without an identity table.
 
     Raises:
         DataError: A file that cannot be read, or links that go round in circles.
     """
     if config.identity is None:
         return None
-    return read_identities(config.identity, dtype_of(given.user_dtype), cache_folder(Path(config.out))).links
+    return read_identities(config.identity, dtype_of(given.source_dtype), cache_folder(Path(config.out))).links
 
 
 def side_tables(config: Config) -> list[tuple[str, str | tuple[str, ...]]]:
@@ -300,6 +373,9 @@ def side_tables(config: Config) -> list[tuple[str, str | tuple[str, ...]]]:
     tables: list[tuple[str, str | tuple[str, ...]]] = []
     if config.contacts is not None:
         tables.append(("contacts", config.contacts.path))
+        tables += supplied_files(config.contacts)
     if config.identity is not None:
         tables.append(("identity", config.identity.path))
+    if config.consent is not None:
+        tables.append(("consent", config.consent.path))
     return tables

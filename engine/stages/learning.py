@@ -8,38 +8,44 @@ driver is small: edges, centroids, model texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
 from engine.config import CustomerValue, Model, Rfm, Target
+from engine.consent.inputs import LACKS
+from engine.consent.permits import Permits, Withheld
 from engine.errors import DataError
 from engine.features.build import MONETARY_MINOR
 from engine.features.spec import FeatureSpec
 from engine.features.windows import EPOCH
 from engine.propensity.drift import Reference
-from engine.propensity.labels import anchors, labels_of, positives
-from engine.propensity.population import compile_populations
+from engine.propensity.labels import anchors, positives
 from engine.propensity.train import TrainedModel
-from engine.rollups.bucket import Shelf, load_bucket
+from engine.rollups.bucket import Bucket, Shelf, load_bucket
 from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.segments.rfm_scores import RfmEdges, learn_edges, rfm_columns
 from engine.stages.accounts import AccountFiles, join_accounts
-from engine.stages.features import bucket_rows, features_at, target_positions
+from engine.stages.features import bucket_rows, features_at, target_positions, unusable_users, usable_features
+from engine.stages.labelled import Labels, with_populations
+from engine.stages.permitting import permitted_rows
+from engine.stages.reduced import Usable, bare_rows, usable
 from engine.stages.target_learning import (
     DriftTask,
+    NoReduced,
+    ReducedModel,
     TargetTask,
-    label_column,
     learn_drift,
+    learn_full,
+    learn_reduced,
     learn_target,
-    population_column,
     scan_rows,
 )
-from engine.stages.users import HAS_CONTACT, join_contacts, kept_events
+from engine.stages.users import HAS_CONTACT, bucket_contacts, kept_events
 from engine.value.counts import count_files
 from engine.value.model import ValueModel, fit_value
 
@@ -55,6 +61,7 @@ class MatrixTask:
         model: How many anchors of each kind are wanted.
         folder: Where `current-*.parquet` and `anchor-<day>-*.parquet` are written.
         accounts: The sums of every account, at `as_of` and at the anchors.
+        permits: What users agreed to; None where nobody was asked and nobody objects.
     """
 
     bucket: int
@@ -69,6 +76,7 @@ class MatrixTask:
     model: Model
     folder: str
     accounts: AccountFiles = ()
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,23 @@ class TargetUsers:
 
 
 @dataclass(frozen=True)
+class ReducedRows:
+    """Rows to learn reduced models from.
+
+    Attributes:
+        full: Users at `as_of` who lack no purpose of an input.
+        users: Users at `as_of` with an event that is no input.
+        current: File with their features at `as_of`.
+        rows: Per anchor day, the file and its number of rows.
+    """
+
+    full: int
+    users: int
+    current: str
+    rows: tuple[tuple[int, str, int], ...]
+
+
+@dataclass(frozen=True)
 class MatrixRecord:
     """What a bucket gave.
 
@@ -97,6 +122,9 @@ class MatrixRecord:
         current: File with their features at `as_of`.
         rows: Per anchor day, the file and its number of rows.
         targets: One per target, in their order.
+        withheld: Users with events before `as_of` of whom nothing is computed, these among them.
+        reduced: Where inputs ask for purposes, the rows without any of them, of all users; `current` then tells who
+            lacks a purpose, and `rows` are of the users who lack none.
     """
 
     users: int
@@ -105,6 +133,8 @@ class MatrixRecord:
     current: str
     rows: tuple[tuple[int, str, int], ...]
     targets: tuple[TargetUsers, ...] = ()
+    reduced: ReducedRows | None = None
+    withheld: Withheld = field(default_factory=Withheld)
 
 
 def build_matrices(task: MatrixTask) -> MatrixRecord:
@@ -113,46 +143,72 @@ def build_matrices(task: MatrixTask) -> MatrixRecord:
     The label is null outside the target's population, which is told from the features at the anchor.
     """
     bucket = load_bucket(task.shelf, task.keys)
-    ready = bucket_rows(bucket, task.spec)
-    users = join_contacts(bucket.users.with_row_index("user"), task.contacts, task.keys, task.contact_columns)
-    folder = Path(task.folder)
+    kept = kept_events(bucket.daily, task.spec)
+    users, bucket, withheld = permitted_rows(bucket, task.spec, task.targets, task.permits, task.keys)
+    contacts = bucket_contacts(users, task.contacts, task.keys, task.contact_columns)
+
+    def users_at(day: int) -> pl.DataFrame:
+        return contacts.join(users, day)
+
+    mine = usable(bucket, task.shelf.kinds, task.permits, task.keys)
+    ready = bucket_rows(bucket if mine is None else mine.bucket, task.spec)
+    daily = bucket.daily if mine is None else mine.bucket.daily
 
     def at(day: int) -> pl.DataFrame:
-        features = users.join(features_at(ready, day, task.spec), on="user", how="inner", maintain_order="right")
+        found = features_at(ready, day, task.spec)
+        found = found if mine is None else usable_features(found, mine, task.spec)
+        features = users_at(day).join(found, on="user", how="inner", maintain_order="right")
         return join_accounts(features, task.accounts, day, task.spec)
 
-    codes = target_positions(task.spec, task.targets)
+    labels = Labels(task, daily, target_positions(task.spec, task.targets), None if mine is None else mine.lacks)
     now = at(task.as_of_day)
-    populations = compile_populations(task.targets, now.schema)
-    current = folder / f"current-{task.bucket:05d}.parquet"
-    inside = populations.holds(now)
-    about = [inside[target.name].alias(population_column(target)) for target in task.targets if target.name in inside]
-    write_part(now.drop(HAS_CONTACT).with_columns(about), current)
+    current = str(Path(task.folder) / f"current-{task.bucket:05d}.parquet")
+    write_part(with_populations(now.drop(HAS_CONTACT), task), current)
     rows = []
     for day in task.anchors:
         frame = at(day)
-        inside = populations.holds(frame)
-        labels = []
-        for code, target in zip(codes, task.targets, strict=True):
-            if day in anchors(target, task.as_of_day, task.model):
-                label = labels_of(frame["user"], bucket.daily, target, code, day)
-                if target.name in inside:
-                    label = label.set(~inside[target.name], None)
-                labels.append(label.alias(label_column(target)))
-        frame = frame.drop(HAS_CONTACT).with_columns(*labels, anchor=pl.lit(EPOCH + timedelta(days=day)))
-        file = folder / f"anchor-{day}-{task.bucket:05d}.parquet"
-        write_part(frame, file)
-        rows.append((day, str(file), frame.height))
+        # What a full model learns from are the users whose events all count.
+        frame = frame if mine is None else frame.filter(pl.col(LACKS) == 0).drop(LACKS)
+        rows.append(labels.write(frame, day, "anchor"))
+    codes = labels.codes
+    unusable = 0 if mine is None else unusable_users(bucket, mine, task.spec, task.as_of_day)
     return MatrixRecord(
         users=now.height,
-        kept=kept_events(bucket.daily, task.spec),
+        kept=kept,
         contacts_matched=int(now[HAS_CONTACT].sum()),
-        current=str(current),
+        current=current,
         rows=tuple(rows),
         targets=tuple(
-            _target_users(bucket.daily, target, code, task) for code, target in zip(codes, task.targets, strict=True)
+            _target_users(daily, target, code, task) for code, target in zip(codes, task.targets, strict=True)
         ),
+        withheld=replace(withheld, unusable=unusable),
+        reduced=None
+        if mine is None
+        else _reduced_rows(task, bucket, mine, users_at, labels, int((now[LACKS] == 0).sum())),
     )
+
+
+def _reduced_rows(
+    task: MatrixTask,
+    bucket: Bucket,
+    mine: Usable,
+    users_at: Callable[[int], pl.DataFrame],
+    labels: Labels,
+    full: int,
+) -> ReducedRows:
+    """The rows of all users as if nobody had agreed to any of the inputs."""
+    ready = bucket_rows(bare_rows(bucket, task.shelf.kinds, mine.inputs), task.spec)
+
+    def at(day: int) -> pl.DataFrame:
+        found = features_at(ready, day, task.spec)
+        features = users_at(day).join(found, on="user", how="inner", maintain_order="right")
+        return join_accounts(features, task.accounts, day, task.spec)
+
+    now = at(task.as_of_day)
+    current = str(Path(task.folder) / f"reduced-current-{task.bucket:05d}.parquet")
+    write_part(with_populations(now.drop(HAS_CONTACT), task), current)
+    rows = tuple(labels.write(at(day), day, "reduced-anchor") for day in task.anchors)
+    return ReducedRows(full, now.height, current, rows)
 
 
 def _target_users(daily: pl.DataFrame, target: Target, code: int, task: MatrixTask) -> TargetUsers:
@@ -219,7 +275,7 @@ class NoValue:
 
 
 LearnTask = ScalesTask | ValueTask | TargetTask | DriftTask
-Learnt = Scales | ValueModel | NoValue | TrainedModel | Reference
+Learnt = Scales | ValueModel | NoValue | TrainedModel | ReducedModel | NoReduced | Reference
 
 
 def learn(task: LearnTask) -> Learnt:
@@ -234,7 +290,9 @@ def learn(task: LearnTask) -> Learnt:
         case ValueTask():
             return _learn_value(task)
         case TargetTask():
-            return learn_target(task)
+            if task.without is not None:
+                return learn_reduced(task)
+            return learn_full(task) if task.full_only else learn_target(task)
         case DriftTask():
             return learn_drift(task)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Final
 
 import polars as pl
 
-from engine.config import Config, Target
+from engine.config import Config
+from engine.consent.inputs import inputs_of
+from engine.contacts.enrichment import may_add
 from engine.errors import ConfigError
 from engine.execution.protocol import TaskSize
 from engine.execution.sizes import learning_size
@@ -19,20 +21,20 @@ from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.features.windows import day_number
-from engine.propensity.alarms import identifier_alarm
-from engine.propensity.labels import all_anchors, anchors, split_anchors
+from engine.propensity.labels import all_anchors
 from engine.propensity.matrix import unusable_columns
-from engine.propensity.population import population_problems
+from engine.propensity.population import is_about_some, population_problems
 from engine.propensity.row_checks import monotone_problems
 from engine.propensity.train import TrainedModel
 from engine.rules.read import identifiers
 from engine.stages.accounts import AccountFiles
 from engine.stages.cluster_fit import ClusterInput
-from engine.stages.learning import LearnTask, MatrixRecord, MatrixTask, ScalesTask, TargetUsers, ValueTask
+from engine.stages.learning import LearnTask, MatrixRecord, MatrixTask, ScalesTask, ValueTask
 from engine.stages.preparation import Prepared
 from engine.stages.propensities import propensity_schema
 from engine.stages.schemas import configured_schema
-from engine.stages.target_learning import DriftTask, TargetTask, label_column, population_column
+from engine.stages.target_learning import DriftTask, ReducedScores, TargetTask, label_column, population_column
+from engine.stages.target_tasks import target_tasks
 from engine.suggest import did_you_mean, some_of
 from engine.value.model import check_purchases
 
@@ -138,13 +140,14 @@ def check_columns(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.D
     ]
     scores = configured_schema(config, spec)
     labels = [label_column(target) for target in config.targets]
-    labels += [population_column(target) for target in config.targets if target.population is not None]
+    labels += [population_column(target) for target in config.targets if is_about_some(target)]
     problems += [
         f"  targets: the column {name!r} is a feature already; rename the target"
         for name in (*scores, *labels)
         if name in features
     ]
-    columns = Counter(column for target in config.targets for column in propensity_schema(target.name))
+    told = inputs_of(config.consent) is not None
+    columns = Counter(column for target in config.targets for column in propensity_schema(target.name, told=told))
     problems += [
         f"  targets: two of them give the column {name!r}; rename one" for name, times in columns.items() if times > 1
     ]
@@ -205,6 +208,7 @@ def matrix_tasks(
             model=config.model,
             folder=str(work),
             accounts=accounts,
+            permits=prepared.asked.permits,
         )
         for index, (keys, shelf) in enumerate(prepared.portions(prepared.shelf))
     ]
@@ -234,47 +238,20 @@ def learn_tasks(
         DataError: A target has fewer than two anchors.
     """
     current = tuple(matrix.current for matrix in matrices)
-    users = sum(matrix.users for matrix in matrices)
     tasks: list[LearnTask] = [ScalesTask(current, spec, config.rfm, config.engagement.full_at)]
     if config.value is not None:
         tasks.append(ValueTask(current, config.value, spec.currency_digits))
-    features = model_features(config, spec)
-    categorical = categories(config, contacts)
-    files: defaultdict[int, list[str]] = defaultdict(list)
-    for matrix in matrices:
-        for anchor, file, _ in matrix.rows:
-            files[anchor].append(file)
-    for index, target in enumerate(config.targets):
-        days = [day for day in anchors(target, day_number(as_of), config.model) if day in files]
-        split = split_anchors(days, config.model)
-        train, valid, test = (
-            tuple(file for day in days for file in files[day]) for days in (split.train, split.valid, split.test)
-        )
-        tasks.append(
-            TargetTask(
-                target=target,
-                train_files=train,
-                valid_files=valid,
-                test_files=test,
-                current_files=current,
-                users=users,
-                apart=split.apart,
-                alarms=_identifier_alarms(target, [matrix.targets[index] for matrix in matrices]),
-                incumbent=None if incumbent is None else str(incumbent),
-                spec=spec,
-                features=features,
-                categorical=categorical,
-                model=config.model,
-                seed=config.seed,
-                threads=threads,
-            )
-        )
-    return tasks
+    features, categorical = model_features(config, spec), categories(config, contacts)
+    return [*tasks, *target_tasks(config, spec, matrices, as_of, features, categorical, threads, incumbent)]
 
 
 def learning_sizes(tasks: Sequence[LearnTask], matrices: Sequence[MatrixRecord]) -> list[TaskSize]:
     """What each of `tasks` is going to need; those that learn no model hold a few columns of all users."""
-    rows = {file: count for matrix in matrices for _, file, count in matrix.rows}
+    rows = {
+        file: count
+        for matrix in matrices
+        for _, file, count in (*matrix.rows, *(() if matrix.reduced is None else matrix.reduced.rows))
+    }
     users = sum(matrix.users for matrix in matrices)
     return [
         learning_size(sum(rows[file] for file in (*task.train_files, *task.valid_files)), len(task.features))
@@ -291,6 +268,7 @@ def drift_task(
     contacts: Mapping[str, pl.DataType],
     models: Sequence[TrainedModel],
     threads: int,
+    reduced: Sequence[TrainedModel] = (),
 ) -> DriftTask:
     """What later runs are compared with: features of models and clusters, and scores of the models of the bundle.
 
@@ -301,7 +279,10 @@ def drift_task(
         contacts: Name and type of the contact attributes.
         models: The models of the bundle.
         threads: Threads LightGBM may use.
+        reduced: The reduced models of the bundle.
     """
+    inputs = inputs_of(config.consent)
+    bare = [matrix.reduced.current for matrix in matrices if matrix.reduced is not None]
     if config.targets:
         categorical = categories(config, contacts)
         # Those of the clusters are among them.
@@ -317,38 +298,34 @@ def drift_task(
         bins=config.drift.bins,
         models=tuple(models),
         threads=threads,
+        reduced=None if inputs is None else ReducedScores(inputs, spec, tuple(reduced), tuple(bare)),
     )
 
 
 def attribute_warnings(config: Config, contacts: Collection[str]) -> list[str]:
     """A warning of the attributes that are known as of today only: they may know what came after a training date.
 
+    Of contacts with a history only those that other tables add to them are.
+
     Args:
         config: The configuration.
         contacts: Names of the contact attributes.
     """
-    if not config.targets:
+    if not config.targets or config.contacts is None:
         return []
     uses = {
         "contacts.model_columns": _model_columns(config),
         "populations": _population_columns(config, contacts),
         "accounts.column": () if config.accounts is None else (config.accounts.column,),
     }
+    if config.contacts.valid_from is not None:
+        enriched = config.contacts.enrich
+        uses = {key: tuple(name for name in names if may_add(enriched, name)) for key, names in uses.items()}
     listed = [f"{', '.join(names)} ({key})" for key, names in uses.items() if names]
     if not listed:
         return []
     what = "models learn from attributes as they are today, not as they were at the training dates"
     return [f"{what}: {'; '.join(listed)}; one that changes with what is predicted leaks it"]
-
-
-def _identifier_alarms(target: Target, users: Sequence[TargetUsers]) -> tuple[str, ...]:
-    alarm = identifier_alarm(
-        target.name,
-        sum(part.with_event for part in users),
-        sum(part.with_both for part in users),
-        sum(part.with_others for part in users),
-    )
-    return () if alarm is None else (alarm,)
 
 
 def _population_columns(config: Config, contacts: Collection[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from engine.config import Target
+from engine.consent.permits import Permits
 from engine.events.mapping import stable_hash
 from engine.features.spec import FeatureSpec
 from engine.propensity.folds import in_sample
@@ -25,6 +26,7 @@ from engine.rollups.parts import write_part
 from engine.rollups.ranges import KeyRange
 from engine.stages.features import target_positions
 from engine.stages.group_columns import SEGMENT, Value, published_segments
+from engine.stages.outcome_rows import outcome_rows
 
 UNITS: Final = 1_000_000_000
 """Probabilities are summed as whole multiples of one in so many: a sum that does not depend on how users are cut."""
@@ -68,6 +70,7 @@ class MatureTask:
         folder: Where the scores with labels are written.
         by: Columns whose values are counted and measured one by one.
         segment_files: Files of the table `segments` that may hold users of the bucket, if its key is one of `by`.
+        permits: What users agreed to by the end of the horizon: nothing is compared of who is withheld by then.
     """
 
     bucket: int
@@ -82,6 +85,7 @@ class MatureTask:
     folder: str
     by: tuple[str, ...] = ()
     segment_files: tuple[str, ...] = ()
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,13 @@ class TargetCounts:
     """What a target came to among the users of one bucket, or of all.
 
     Attributes:
-        unscored: Users without a score, who are outside the population.
+        unscored: Users without a score, who are outside the population, or of whom the event may not be told any more.
         rows: Users with a score.
         positives: Those of them for whom it came true.
         predicted: Sum of their probabilities, in `UNITS`.
-        with_event: Users of the log with the target's event in the horizon, published or not.
+        with_event: Users of the log who may be compared, with the target's event in the horizon, published or not.
         published: Those of them who are published.
+        withheld: Published users of the log of whom nothing may be compared.
     """
 
     unscored: int = 0
@@ -103,6 +108,7 @@ class TargetCounts:
     predicted: int = 0
     with_event: int = 0
     published: int = 0
+    withheld: int = 0
 
     def __add__(self, other: TargetCounts) -> TargetCounts:
         return TargetCounts(
@@ -112,6 +118,7 @@ class TargetCounts:
             self.predicted + other.predicted,
             self.with_event + other.with_event,
             self.published + other.published,
+            self.withheld + other.withheld,
         )
 
     @property
@@ -135,7 +142,8 @@ class MatureRecord:
 
     Attributes:
         users: Users of the log.
-        matched: Those of them who are published.
+        matched: Those of them who are published and not withheld.
+        withheld: Those who are published, and of whom nothing may be compared: consents as of the end of the horizon.
         targets: The counts of each target.
         groups: For each target, and in it for each of the columns asked for, the counts of its values.
         files: The scores with labels of each target.
@@ -146,6 +154,7 @@ class MatureRecord:
     targets: tuple[TargetCounts, ...]
     groups: tuple[tuple[Groups, ...], ...]
     files: tuple[str, ...]
+    withheld: int = 0
 
 
 def score_column(name: str) -> str:
@@ -156,7 +165,8 @@ def score_column(name: str) -> str:
 def mature_bucket(task: MatureTask) -> MatureRecord:
     """Labels of the published users of one bucket, by the function that training has its labels from."""
     bucket = load_bucket(task.shelf, task.keys)
-    users = bucket.users.with_row_index("user")
+    rows_of = outcome_rows(bucket, task.shelf.kinds, task.spec, task.targets, task.permits, task.keys)
+    users = rows_of.users
     columns = [*(score_column(target.name) for target in task.targets), *(name for name in task.by if name != SEGMENT)]
     scored = users.select("user", "user_key", "user_id").join(
         _published(task.files, users["user_id"], columns), on="user_id", how="inner", maintain_order="left"
@@ -168,10 +178,11 @@ def mature_bucket(task: MatureTask) -> MatureRecord:
     values = {group_column(place): scored[name].cast(pl.String) for place, name in enumerate(task.by)}
     counts, groups, files = [], [], []
     for target, code in zip(task.targets, target_positions(task.spec, task.targets), strict=True):
-        label = labels_of(scored["user"], bucket.daily, target, code, task.day)
+        label = labels_of(scored["user"], rows_of.daily, target, code, task.day)
         rows = pl.DataFrame({"score": scored[score_column(target.name)], "label": label, "kept": kept, **values})
-        known = rows.filter(pl.col("score").is_not_null())
-        came = positives(bucket.daily, target, code, task.day)
+        may = scored["user"].is_in(users["user"].filter(rows_of.counts(target, task.spec)).implode())
+        known = rows.filter(pl.col("score").is_not_null() & may)
+        came = positives(rows_of.daily, target, code, task.day)
         counts.append(
             replace(
                 _counts(known),
@@ -189,7 +200,15 @@ def mature_bucket(task: MatureTask) -> MatureRecord:
         file = str(Path(task.folder) / f"matured-{target.name}-{task.bucket:05d}.parquet")
         write_part(known.filter("kept").select("score", "label", *values), file)
         files.append(file)
-    return MatureRecord(users.height, scored.height, tuple(counts), tuple(groups), tuple(files))
+    withheld = published_withheld(task.files, bucket.users["user_id"], users["user_id"])
+    counts = [replace(one, withheld=withheld) for one in counts]
+    return MatureRecord(bucket.users.height, scored.height, tuple(counts), tuple(groups), tuple(files), withheld)
+
+
+def published_withheld(files: Sequence[str], everybody: pl.Series, users: pl.Series) -> int:
+    """How many of the users of a bucket are published, and not among those who may be compared."""
+    others = everybody.filter(~everybody.is_in(users.implode()))
+    return _published(files, others, ()).height if others.len() else 0
 
 
 def group_column(place: int) -> str:

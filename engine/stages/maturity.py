@@ -101,7 +101,8 @@ def check_ids(records: Sequence[MatureRecord], table: TableRecord, prepared: Pre
     Raises:
         DataError: Fewer than 1 % are; with some ids of both.
     """
-    matched = sum(record.matched for record in records)
+    # Who is withheld is known by the same ids.
+    matched = sum(record.matched + record.withheld for record in records)
     if matched >= _MIN_SHARED * table.rows:
         return
     dtype = dict(table.schema)["user_id"]
@@ -133,9 +134,14 @@ def matured_warnings(entry: Matured) -> list[str]:
     """What a person should know of one target: users that are gone, ids that do not match, rates that do not hold."""
     counts, name = entry.counts, entry.target.name
     warnings = []
-    unknown = entry.published - counts.rows - counts.unscored
+    unknown = entry.published - counts.rows - counts.unscored - counts.withheld
     if unknown >= _MIN_SHARED * entry.published and unknown:
         warnings.append(f"target {name!r}: {unknown} of {entry.published} published users are no longer in the log")
+    if counts.withheld:
+        warnings.append(
+            f"target {name!r}: {counts.withheld} of {entry.published} published users are withheld since: they "
+            "withdrew their consent or object, and what they did is not compared"
+        )
     if counts.with_event >= _MIN_USERS and counts.published < _MIN_SHARED * counts.with_event:
         warnings.append(
             f"target {name!r}: of {counts.with_event} users with its event only {counts.published} are published; "

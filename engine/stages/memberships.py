@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from engine.features.spec import FeatureSpec
 from engine.ledger.bucket import BucketFiles, Scored
@@ -15,6 +14,9 @@ from engine.segments.definition import Definition
 from engine.segments.static_lists import is_in_force, stage_lists, unknown_ids
 from engine.stages.scoring import ScoreRecord
 from engine.tables.manifest import TableRecord
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def staged_scored(
@@ -46,7 +48,7 @@ def staged_scored(
         user_dtype=user_dtype,
         rekeyed=rekeyed,
         buckets=tuple(
-            BucketFiles(bucket.sets, _only(work, bucket, "features"), _only(work, bucket, "scores"))
+            BucketFiles(bucket.sets, _only(work, bucket, "features"), _only(work, bucket, "scores"), bucket.gone)
             for bucket in buckets
         ),
         definitions=() if definitions is None else tuple(str(work / file.path) for file in definitions.records),
@@ -67,7 +69,6 @@ def unknown_in_lists(
     definitions: Sequence[Definition],
     lists: Mapping[str, pl.Series],
     buckets: Sequence[ScoreRecord],
-    work: Path,
     as_of: date,
 ) -> tuple[str, ...]:
     """As `engine.segments.static_lists.unknown_ids`, of the buckets of a run and the lists in force on its day.
@@ -80,9 +81,7 @@ def unknown_in_lists(
     found: Counter[str] = Counter()
     for bucket in buckets:
         found.update(bucket.listed)
-    files = [str(work / file.path) for bucket in buckets for file in bucket.files.get("features", ())]
-    users = pl.scan_parquet(files, glob=False, hive_partitioning=False).select("user_id")
-    return unknown_ids(in_force, lists, found, users)
+    return unknown_ids(in_force, lists, found)
 
 
 def _only(work: Path, bucket: ScoreRecord, table: str) -> str | None:

@@ -28,6 +28,20 @@ def fit_warnings(specs: Iterable[ModelSpec]) -> list[str]:
     return [*weak_models(listed), *alarms(listed), *notes]
 
 
+def reduced_warnings(specs: Iterable[ModelSpec], unscored: Mapping[str, str]) -> list[str]:
+    """As `fit_warnings`, of the models of users who lack a purpose of an input, and of targets without one.
+
+    Args:
+        specs: The reduced models.
+        unscored: Why there is none, by target.
+    """
+    without = [
+        f"target {name!r}: no reduced model, users who lack a purpose of an input have no score: {reason}"
+        for name, reason in unscored.items()
+    ]
+    return [*without, *(f"reduced {line}" for line in fit_warnings(specs))]
+
+
 def score_warnings(
     config: Config,
     as_of: date,
@@ -53,6 +67,7 @@ def score_warnings(
         *damaged_rollups(prepared.damaged),
         *missing_types(counts.get("missing_types", ())),
         *weak_models(specs),
+        *(f"reduced {line}" for line in weak_models(model.spec for model in bundle.reduced)),
         *(alarm for alarm in alarms(specs) if is_leak(alarm)),
         *([] if drift is None else drift_warnings(drift, config.drift.warn_at, bundle.as_of)),
     ]

@@ -15,17 +15,22 @@ import polars as pl
 
 from engine.config import Config, Target, Value
 from engine.config_file import config_hash
+from engine.consent.log import consent_files
+from engine.consent.purposes import check_purposes
+from engine.contacts.duplicates.decisions import decisions_file
+from engine.contacts.shape import contact_schema
 from engine.errors import ConfigError, IntegrityError
-from engine.events.contacts import contact_schema
 from engine.events.files import locate_files, stamp_of
 from engine.events.schema import FILTERABLE
 from engine.history import events
 from engine.points.cards import resolved_cards
+from engine.privacy.opposed import opposed_file
 from engine.propensity.labels import target_condition
+from engine.quality.limits import check_limits
 from engine.remote.address import RemoteFile, is_remote
 from engine.remote.fetch import cache_folder, clear
 from engine.segments.definitions import definitions
-from engine.segments.static_lists import read_lists
+from engine.segments.static_lists import kept_lists, read_lists
 from engine.stages.fetching import remote_stamps
 from engine.stages.input import Input, input_fingerprint, open_input, side_tables
 from engine.stages.places import check_places
@@ -72,7 +77,7 @@ def open_run(config: Config, *, cache: Path | None = None) -> Opened:
         # Tasks may run in other working directories than this process.
         config = config.model_copy(update={"out": str(Path(config.out).absolute())})
         given = open_input(config, cache=cache)
-        lists = read_lists(definitions(config), given.user_dtype)
+        lists = kept_lists(read_lists(definitions(config), given.source_dtype), given.ids)
     except BaseException:
         clear(remote)
         raise
@@ -122,6 +127,10 @@ def check_names(config: Config, cache: Path | None = None) -> dict[str, pl.DataT
         )
     contacts = {} if config.contacts is None else contact_schema(config.contacts, cache)[1]
     _check_accounts(config, contacts)
+    check_purposes(config)
+    if config.consent is not None:
+        consent_files(config.consent, cache)
+    check_limits(config, contacts)
     return contacts
 
 
@@ -190,7 +199,8 @@ def _stamps(config: Config, given: Input, remote: Mapping[str, tuple[int, int]])
     for owner, path in side_tables(config):
         # All of them may be gone since they were opened.
         with suppress(ConfigError):
-            files += locate_files(owner, path)
+            files += locate_files(owner, path, text=True)
+    files += [decisions_file(Path(config.out)), opposed_file(Path(config.out)), *map(Path, config.privacy.opposed)]
     for file in files:
         with suppress(FileNotFoundError):
             stamps[file.url if isinstance(file, RemoteFile) else file] = stamp_of(file)

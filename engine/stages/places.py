@@ -83,7 +83,7 @@ def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 def _links(out: Path) -> Iterable[Path]:
     """Symbolic links among what Tamis keeps in an output root: a table, a date of it, a folder of its own."""
     names = (*TABLES, *(folder(out).name for folder in (manifests_folder, bundles_folder, work_root)))
-    for folder in (out / name for name in (*names, "_rollups", "_converted")):
+    for folder in (out / name for name in (*names, "_rollups", "_converted", "_contacts")):
         if folder.is_symlink():
             yield folder
         elif folder.is_dir():

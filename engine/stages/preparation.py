@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from engine.config import Config
+from engine.config import Config, Contacts
+from engine.contacts.duplicates.links import stage_merged
+from engine.contacts.read import ContactsRecord, ContactsTask, read_contacts
 from engine.events.checks import (
     check_all_read,
     check_rejects,
@@ -19,7 +21,6 @@ from engine.events.checks import (
     missing_types,
     optional_types,
 )
-from engine.events.contacts import ContactsRecord, ContactsTask, read_contacts
 from engine.events.discover import DiscoverTask, discover_types
 from engine.events.ingest import REJECT_SCHEMA, Piece, tells_machines
 from engine.events.machines import machine_type
@@ -29,6 +30,9 @@ from engine.execution.protocol import Executor, TaskSize
 from engine.execution.sizes import reading_size
 from engine.features.windows import day_number, midnight_us
 from engine.identity import run_mark
+from engine.privacy.links import settle
+from engine.privacy.objections import opposed_users
+from engine.privacy.tombstones import tombstones_file
 from engine.progress import Progress, track
 from engine.remote.fetch import cache_folder, clear
 from engine.rollups.bucket import Shelf, shelves
@@ -38,7 +42,8 @@ from engine.rollups.ranges import KeyRange, key_ranges
 from engine.rollups.totals import ingested
 from engine.rollups.update import Wanted, store_folder, update
 from engine.stages.damaged import naming_damaged
-from engine.stages.input import Input, open_unit, read_links, unit_name
+from engine.stages.input import Input, kept_links, open_unit, unit_name
+from engine.stages.permitting import Asked, check_consent, read_permits
 from engine.tables.durable import durable_parquet
 from engine.tables.manifest import FileRecord
 
@@ -59,6 +64,7 @@ class Prepared:
         rejects: Published files of the rejected rows.
         rolled: Units that were rolled up for this run, and the rows that were read for it.
         damaged: Units whose files in the store were not what they were.
+        asked: What users agreed to, and who objects.
     """
 
     shelf: Shelf
@@ -70,6 +76,7 @@ class Prepared:
     rejects: tuple[FileRecord, ...] = ()
     rolled: tuple[int, int] = (0, 0)
     damaged: tuple[tuple[str, str], ...] = ()
+    asked: Asked = field(default_factory=Asked)
 
     def portions(self, shelf: Shelf) -> list[tuple[KeyRange, Shelf]]:
         """The range of users of each bucket, and the part of a shelf that a task over them has to know."""
@@ -110,6 +117,7 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
     more = wanted or Wanted(())
     needed = replace(more, codes=more.codes or tuple(Code(name) for name in types))
     store, end_day = store_folder(Path(config.out)), day_number(as_of)
+    linked = kept_links(config, given, work)
 
     def checked(index: Index) -> None:
         total = ingested(index.entries, end_day, types)
@@ -128,18 +136,35 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
             executor=executor,
             open_unit=lambda found: open_unit(config, found),
             progress=progress,
-            links=read_links(config, given),
+            links=linked.links,
+            ids=linked.ids,
+            gone=linked.gone.to_list(),
             check=checked,
         )
+    settle(linked, tombstones_file(Path(config.out)))
     index = updated.index
     total = ingested(index.entries, end_day, types)
     contacts = None
     if config.contacts is not None:
+        task = _contacts_task(config, config.contacts, work, end_day, lists_rejects=rejects is not None)
+        merged = stage_merged(linked.links, linked.known, Path(config.out), work)
         [contacts] = executor.map(
             read_contacts,
-            [ContactsTask(config.contacts, str(work / "contacts.parquet"), str(cache_folder(Path(config.out))))],
+            [replace(task, ids=linked.ids, merged=merged)],
             on_done=track(progress, "read contacts", 1),
         )
+    asked = read_permits(
+        config,
+        as_of,
+        user_dtype=given.user_dtype,
+        index=index,
+        ids=linked.ids,
+        links=linked.links,
+        opposed=opposed_users(config, [str(store / file.path) for file in index.users], linked.links, linked.ids),
+        work=work,
+        executor=executor,
+        progress=progress,
+    )
     # Nothing is read of the sources from here on.
     clear(cache_folder(Path(config.out)))
     return Prepared(
@@ -153,9 +178,10 @@ def prepare(  # noqa: PLR0913 - the one entry to a stage with two callers
             quarantined=(*given.quarantined, *total.quarantined),
         ),
         types=types,
-        rejects=() if rejects is None else _publish_rejects(index.entries, store, rejects, work),
+        rejects=() if rejects is None else _publish_rejects(index.entries, contacts, store, rejects, work),
         rolled=(updated.rolled, updated.rows),
         damaged=updated.damaged,
+        asked=asked,
     )
 
 
@@ -176,9 +202,25 @@ def _shelf(index: Index, wanted: Wanted, store: Path, end_day: int) -> Shelf:
     )
 
 
-def _publish_rejects(entries: Sequence[Entry], store: Path, folder: Path, work: Path) -> tuple[FileRecord, ...]:
-    """Files of the rejected rows of all units, sorted by source, file and row."""
+def _contacts_task(
+    config: Config, contacts: Contacts, work: Path, end_day: int, *, lists_rejects: bool
+) -> ContactsTask:
+    return ContactsTask(
+        contacts,
+        part=str(work / "contacts.parquet"),
+        cache=str(cache_folder(Path(config.out))),
+        timezone=config.timezone,
+        before=end_day,
+        rejects=str(work / "contacts-rejects.parquet") if lists_rejects else None,
+    )
+
+
+def _publish_rejects(
+    entries: Sequence[Entry], contacts: ContactsRecord | None, store: Path, folder: Path, work: Path
+) -> tuple[FileRecord, ...]:
+    """Files of the rejected rows of all units and of the contacts, sorted by source, file and row."""
     files = [store / file.path for entry in entries for file in entry.rejects]
+    files += [Path(contacts.rejects)] if contacts is not None and contacts.rejects is not None else []
     if not files:
         return ()
     rows = pl.read_parquet(files, glob=False, hive_partitioning=False).select(REJECT_SCHEMA.names())
@@ -201,7 +243,8 @@ def count_rows(
     """
     types = types_in_use(config, given, as_of, executor, progress)
     tasks = [
-        CountTask(config, pieces, types) for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
+        CountTask(config, pieces, types, given.ids)
+        for pieces in plan_pieces(_all_pieces(given), config.execution.rows_per_task)
     ]
     with naming_damaged(config, given.units):
         on_done = track(progress, "read events", len(tasks), executor.tally)
@@ -212,7 +255,11 @@ def count_rows(
     check_types(config, total, types)
     check_some_passed(total, types)
     if config.contacts is not None:
-        executor.map(read_contacts, [ContactsTask(config.contacts, None)])
+        executor.map(
+            read_contacts,
+            [ContactsTask(config.contacts, None, timezone=config.timezone, before=day_number(as_of), ids=given.ids)],
+        )
+    check_consent(config, given, as_of, executor)
     # Nothing was read of files without rows.
     read = dict.fromkeys((source.name for source in config.sources), 0) | total.read
     lost = (*given.quarantined, *(bad for item in given.units for bad in item.quarantined))

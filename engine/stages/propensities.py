@@ -12,14 +12,20 @@ from engine.propensity.predict import load_scorer, predict
 from engine.propensity.train import TrainedModel
 
 
-def propensity_schema(target: str) -> dict[str, pl.DataType]:
-    """Name and type of the columns of one target."""
+def propensity_schema(target: str, *, told: bool = False) -> dict[str, pl.DataType]:
+    """Name and type of the columns of one target.
+
+    Args:
+        target: Its name.
+        told: Whether a column tells which model scored a user: where users who lack a purpose have one of their own.
+    """
     column = f"propensity_{target}"
     return {
         column: pl.Float64(),
         f"{column}_percentile": pl.Int8(),
         f"{column}_decile": pl.Int8(),
         f"{column}_class": pl.String(),
+        **({f"{column}_model": pl.String()} if told else {}),
     }
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from engine.bundle import Bundle
 from engine.config import Config
+from engine.consent.inputs import inputs_of
 from engine.features.catalogue import catalogue
 from engine.features.spec import FeatureSpec
 from engine.stages.propensities import propensity_schema
@@ -33,7 +34,7 @@ def cluster_schema(algorithm: str | None) -> dict[str, pl.DataType]:
 
 
 def score_schema(
-    spec: FeatureSpec, targets: Iterable[str], *, clusters: str | None, valued: bool = False
+    spec: FeatureSpec, targets: Iterable[str], *, clusters: str | None, valued: bool = False, told: bool = False
 ) -> dict[str, pl.DataType]:
     """Name and type of every score column.
 
@@ -42,6 +43,7 @@ def score_schema(
         targets: Names of the targets that there is a model for.
         clusters: Algorithm of the clusters; None without.
         valued: Whether there is customer value.
+        told: Whether there are columns that tell which model scored a user.
     """
     schema: dict[str, pl.DataType] = {"engagement_score": pl.Float64()}
     if spec.purchase is not None:
@@ -50,7 +52,7 @@ def score_schema(
     if valued:
         schema |= VALUE_SCHEMA
     for target in targets:
-        schema |= propensity_schema(target)
+        schema |= propensity_schema(target, told=told)
     return schema
 
 
@@ -58,14 +60,16 @@ def bundle_schema(bundle: Bundle) -> dict[str, pl.DataType]:
     """Name and type of every score column of a bundle: the `scores` table beside `user_id`."""
     names = (model.spec.target.name for model in bundle.models)
     algorithm = None if bundle.clustering is None else bundle.clustering.algorithm
-    return score_schema(bundle.spec, names, clusters=algorithm, valued=bundle.value is not None)
+    told = bundle.inputs is not None
+    return score_schema(bundle.spec, names, clusters=algorithm, valued=bundle.value is not None, told=told)
 
 
 def configured_schema(config: Config, spec: FeatureSpec) -> dict[str, pl.DataType]:
     """Name and type of every score column that a fit of a configuration leads to."""
     names = (target.name for target in config.targets)
     algorithm = config.clusters.algorithm if config.clusters.enabled else None
-    return score_schema(spec, names, clusters=algorithm, valued=config.value is not None)
+    told = inputs_of(config.consent) is not None
+    return score_schema(spec, names, clusters=algorithm, valued=config.value is not None, told=told)
 
 
 def segment_columns(bundle: Bundle) -> tuple[str, ...]:
@@ -76,7 +80,9 @@ def segment_columns(bundle: Bundle) -> tuple[str, ...]:
     """
     rfm = ("rfm_recency_days", "rfm_frequency", "rfm_monetary") if bundle.rfm_edges is not None else ()
     left_out = {"cluster_distance", "cluster_margin", "cluster_probability"}
-    left_out |= {f"propensity_{model.spec.target.name}_percentile" for model in bundle.models}
+    left_out |= {
+        f"propensity_{model.spec.target.name}_{what}" for model in bundle.models for what in ("percentile", "model")
+    }
     return (*rfm, *(name for name in bundle_schema(bundle) if name not in left_out))
 
 

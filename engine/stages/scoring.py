@@ -17,6 +17,7 @@ import polars as pl
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
 from engine.clusters.record import with_names
+from engine.consent.permits import Permits, Withheld
 from engine.errors import DataError, IntegrityError
 from engine.features.build import MONETARY_MINOR
 from engine.features.catalogue import catalogue
@@ -37,7 +38,8 @@ from engine.segments.stats import SegmentStats, segment_stats
 from engine.stable_math import log1p
 from engine.stages.accounts import AccountFiles, join_accounts
 from engine.stages.features import load_features
-from engine.stages.propensities import propensity_columns
+from engine.stages.permitting import agreed_to, permitted_users, with_agreed
+from engine.stages.reduced import propensities
 from engine.stages.schemas import bundle_schema, segment_columns
 from engine.stages.segmenting import Applied, compile_applied, published_scores
 from engine.stages.users import HAS_CONTACT, join_contacts
@@ -68,6 +70,7 @@ class ScoreTask:
         lists: File of the static lists; None without any.
         previous: The published date before, when a rule asks how long users have been in a segment.
         cluster_names: Id and name of clusters that the configuration names.
+        permits: What users agreed to, and who objects; None where nothing is asked.
     """
 
     bucket: int
@@ -84,6 +87,7 @@ class ScoreTask:
     lists: str | None = None
     previous: Previous | None = None
     cluster_names: tuple[tuple[str, str], ...] = ()
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ class ScoreRecord:
     """What became of one bucket.
 
     Attributes:
-        users: Users with an event before `as_of`.
-        kept: Their events.
+        users: Users with an event before `as_of` who are not withheld.
+        kept: Events of all users.
         contacts_matched: Those of them who have a contact.
         standing: The table of totals that was kept.
         files: Per table, the files that were staged.
@@ -116,6 +120,8 @@ class ScoreRecord:
         far: Users who are farther from every cluster than 99 % were at the fit; 0 without clusters.
         rfm: Users by RFM scores; None without those.
         score_bins: Users by engagement and propensities.
+        withheld: Further users with an event before `as_of`, of whom nothing is computed.
+        gone: File of those of them with the reason, for the ledger; None without any.
     """
 
     users: int
@@ -135,6 +141,8 @@ class ScoreRecord:
     far: int = 0
     rfm: RfmGrid | None = None
     score_bins: tuple[ScoreBins, ...] = ()
+    withheld: Withheld = field(default_factory=Withheld)
+    gone: str | None = None
 
 
 def score_bucket(task: ScoreTask) -> ScoreRecord:
@@ -149,16 +157,19 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     scores = bundle_schema(bundle)
     applied, spec = task.applied, task.applied.spec
     compiled = compile_applied(applied, scores, task.as_of)
-    bucket = load_features(task.shelf, task.keys, task.bucket, spec, compiled.measures)
+    bucket = load_features(task.shelf, task.keys, task.bucket, spec, compiled.measures, task.permits)
+    users, withheld = permitted_users(bucket, task.permits, task.keys)
     attributes = tuple(name for name, _ in applied.attributes)
-    users = join_contacts(bucket.users, task.contacts, task.keys, attributes)
+    agreed = with_agreed(users, [model.spec.target for model in bundle.models], task.permits)
+    users = join_contacts(agreed, task.contacts, task.keys, attributes, task.shelf.end_day)
     features = users.join(bucket.features, on="user", how="inner", maintain_order="right")
     matched = int(features[HAS_CONTACT].sum())
     infinite = infinite_attributes(features, bundle)
     if infinite:
-        return ScoreRecord(features.height, bucket.kept, matched, infinite=infinite)
+        return ScoreRecord(features.height, bucket.kept, matched, infinite=infinite, withheld=withheld.counts)
     with_accounts = join_accounts(features, task.accounts, task.shelf.end_day, spec)
-    scored = add_scores(with_accounts, bundle, task.threads)
+    partial = None if bucket.partial is None else _with_accounts(users, bucket.partial, task)
+    scored = add_scores(with_accounts, bundle, task.threads, partial)
     points, ledger = apply_cards(compiled.cards, scored)
     evaluated = evaluate(
         compiled.plan,
@@ -166,6 +177,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         {} if task.lists is None else bucket_lists(Path(task.lists), task.keys, scored["user_id"]),
         None if task.previous is None else previous_members(task.previous, task.keys, scored.select("user_id")),
         task.as_of,
+        agreed_to(scored, compiled.plan.definitions, task.permits),
     )
     assigned = evaluated.users
     measured = tuple(measure.name for measure in compiled.measures)
@@ -193,7 +205,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
             "segments": keep_partitions("segments", task.bucket, by_segment, "segment", _segment_folder, staging),
         },
         drift=None if bundle.drift is None else count(scored, bundle.drift),
-        notes=tuple(note for model in bundle.models if (note := load_scorer(model.text, model.spec).note)),
+        notes=tuple(note for model in bundle.all_models if (note := load_scorer(model.text, model.spec).note)),
         sets=_write_sets(evaluated.members, staging, stem),
         stats=segment_stats(
             assigned,
@@ -201,7 +213,7 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
             evaluated.clauses,
             spec=spec,
             window=applied.window,
-            attributes=attributes,
+            attributes=applied.told,
             matched=evaluated.matched,
             cards=tuple(card.name for card in applied.cards),
         ),
@@ -209,20 +221,31 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
         far=0 if bundle.clustering is None else int((scored["cluster_distance"] > bundle.clustering.far).sum()),
         rfm=None if bundle.rfm_edges is None else rfm_counts(assigned, bundle.rfm_edges.bins),
         score_bins=score_bins(assigned, [f"propensity_{model.spec.target.name}" for model in bundle.models]),
+        withheld=withheld.counts,
+        gone=withheld.write(staging, stem),
     )
 
 
-def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataFrame:
+def _with_accounts(users: pl.DataFrame, features: pl.DataFrame, task: ScoreTask) -> pl.DataFrame:
+    joined = users.join(features, on="user", how="inner", maintain_order="right")
+    return join_accounts(joined, task.accounts, task.shelf.end_day, task.applied.spec)
+
+
+def add_scores(
+    features: pl.DataFrame, bundle: Bundle, threads: int, partial: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Features with every score of the bundle: engagement, RFM, cluster, value, propensities with rank and class.
 
     Args:
         features: One row per user: `user_id`, the catalogue's columns, `rfm_monetary_minor`, contact attributes.
         bundle: What was learnt.
         threads: Threads LightGBM may use.
+        partial: What reduced models read of users who lack some purposes of the inputs only.
     """
-    points = features["engagement_points"].to_numpy()
+    known = features["engagement_points"]
+    points = known.fill_null(0).to_numpy()
     scaled = np.minimum(100.0, 100.0 * log1p(points) / log1p(bundle.engagement_full_at))
-    columns = [pl.Series("engagement_score", scaled).round(2)]
+    columns = [pl.Series("engagement_score", scaled).round(2).set(known.is_null(), None)]
     if bundle.rfm_edges is not None:
         scores = rfm_score(rfm_columns(features), bundle.rfm_edges)
         names = scores.select(
@@ -233,7 +256,7 @@ def add_scores(features: pl.DataFrame, bundle: Bundle, threads: int) -> pl.DataF
         columns += assign(features, bundle.clustering).get_columns()
     if bundle.value is not None:
         columns += value_columns(features, bundle.value)
-    columns += propensity_columns(features, bundle.models, threads)
+    columns += propensities(features, bundle, threads, partial)
     return features.with_columns(columns)
 
 
@@ -264,7 +287,7 @@ def infinite_attributes(users: pl.DataFrame, bundle: Bundle) -> dict[str, int]:
         users: One row per user with the contact attributes.
         bundle: What was learnt.
     """
-    read = {name for model in bundle.models for name in model.spec.features}
+    read = {name for model in bundle.all_models for name in model.spec.features}
     read |= set() if bundle.clustering is None else set(bundle.clustering.preparation.features)
     names = [name for name, _ in bundle.contacts if name in read and users.schema[name].is_float()]
     rows = {name: int(users[name].is_infinite().sum()) for name in names}

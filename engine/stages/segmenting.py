@@ -12,6 +12,7 @@ import polars as pl
 
 from engine.config import Config
 from engine.config_segments import PRIMARY
+from engine.contacts.personal import personal_columns
 from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.features.measure import Measure
@@ -36,6 +37,7 @@ class Applied:
         cards: The score cards.
         definitions: The segments.
         window: Window of the key figures in days.
+        told: Contact attributes whose values may stand in tables of figures.
     """
 
     spec: FeatureSpec
@@ -43,6 +45,7 @@ class Applied:
     cards: tuple[Card, ...]
     definitions: tuple[Definition, ...]
     window: int
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +74,14 @@ def applied_of(config: Config, spec: FeatureSpec, contacts: Mapping[str, pl.Data
     Raises:
         ConfigError: Cards or segments that cannot be made.
     """
-    full = spec_with_rules(config, spec, contacts)
+    full, personal = spec_with_rules(config, spec, contacts), personal_columns(config)
     return Applied(
         spec=full,
         attributes=tuple(contacts.items()),
         cards=resolved_cards(config),
         definitions=definitions(config),
         window=kpi_window(config),
+        told=tuple(name for name in contacts if name not in personal),
     )
 
 

@@ -17,6 +17,8 @@ def tuned_tasks(
 ) -> list[TargetTask]:
     """The tasks with the settings that had the least loss on the validation rows, and the trials they won.
 
+    A reduced model has the settings that the full one of its target won: it may have too few rows to try any.
+
     A round tries a few settings of every target at once; what is proposed depends on the trials before it and not on
     the number of workers, so any executor finds the same settings.
 
@@ -31,6 +33,7 @@ def tuned_tasks(
     """
     if not trials or not tasks:
         return list(tasks)
+    every, tasks = tasks, [task for task in tasks if task.without is None]
     histories: list[list[Trial]] = [[] for _ in tasks]
     done = track(progress, "tune", trials * len(tasks))
     for start in range(0, trials, ROUND):
@@ -43,7 +46,12 @@ def tuned_tasks(
         losses = executor.map(try_settings, proposed, on_done=done)
         for number, (trial, loss) in enumerate(zip(proposed, losses, strict=True)):
             histories[number // count].append(Trial(trial.settings, loss))
-    return [_best(task, tuple(history)) for task, history in zip(tasks, histories, strict=True)]
+    best = [_best(task, tuple(history)) for task, history in zip(tasks, histories, strict=True)]
+    won = {task.target.name: task for task in best}
+    return [
+        won[task.target.name] if task.without is None else replace(task, model=won[task.target.name].model)
+        for task in every
+    ]
 
 
 def _best(task: TargetTask, history: tuple[Trial, ...]) -> TargetTask:

@@ -13,6 +13,8 @@ from engine.events.files import locate_files, text_kind
 from engine.execution.journal import journalled
 from engine.execution.protocol import Executor
 from engine.identity import run_identity
+from engine.privacy.links import settle
+from engine.privacy.tombstones import tombstones_file
 from engine.progress import Progress
 from engine.remote.fetch import cache_folder, clear
 from engine.rollups.compare import UnitState, compare
@@ -22,7 +24,7 @@ from engine.rollups.rolling import Found
 from engine.rollups.units import SourceFile, Unit, units_of
 from engine.rollups.update import Updated, find_units, open_index, store_folder, sweep, update
 from engine.stages.features import provisional_wants
-from engine.stages.input import as_found, open_unit, read_links, unit_name
+from engine.stages.input import as_found, kept_links, open_unit, unit_name
 from engine.stages.opening import Opened, open_run
 from engine.stages.preparation import types_in_use
 from engine.tables import disk
@@ -163,6 +165,7 @@ def bring_up_to_date(
     """
     config, given, out = opened.config, opened.given, Path(opened.config.out)
     types = types_in_use(config, given, date.max - timedelta(days=1), executor, progress)
+    linked = kept_links(config, given, work)
     updated = update(
         config,
         given.units,
@@ -172,9 +175,12 @@ def bring_up_to_date(
         executor=executor,
         open_unit=lambda found: open_unit(config, found),
         progress=progress,
-        links=read_links(config, given),
+        links=linked.links,
+        ids=linked.ids,
+        gone=linked.gone.to_list(),
         without=without,
     )
+    settle(linked, tombstones_file(out))
     clear(cache_folder(out))
     return updated
 

@@ -32,7 +32,7 @@ from engine.tables.verify import file_problems, listing_problems
 from engine.why.published import published_dates
 
 _TASK_BYTES: Final = 256 << 20
-_OF_A_WRITER: Final = {"lock", "holder.json", "ledger.json"}
+_OF_A_WRITER: Final = {"lock", "holder.json", "ledger.json", "retention.json"}
 _REFIT: Final = "restore it from a copy, or run `tamis fit`"
 _ROLL: Final = "the next run rolls it up again by itself; `tamis rollup rebuild` does it now; check the disk"
 

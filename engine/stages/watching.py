@@ -5,16 +5,18 @@ In: the rows of a bucket and a bundle. Out: a small record of counts; nothing is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.bundle import Bundle, load_bundle
 from engine.clusters.assign import assign
+from engine.consent.permits import Permits, Withheld
 from engine.propensity.drift import Counts, Reference, count
 from engine.rollups.bucket import Shelf
 from engine.rollups.ranges import KeyRange
 from engine.stages.accounts import AccountFiles, join_accounts, users_with_account
 from engine.stages.features import load_features
+from engine.stages.permitting import permitted
 from engine.stages.users import HAS_CONTACT
 
 _AGES = {"tenure_days", "btyd_t_days"}
@@ -30,6 +32,7 @@ class WatchTask:
     contacts: str | None
     bundle: str
     accounts: AccountFiles = ()
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class WatchRecord:
         contacts_matched: Those of them whose account is known; 0 without accounts.
         counts: The users in the bins of `watched_reference`.
         far: Users who are farther from every cluster than 99 % were at the fit.
+        withheld: Further users with an event before the day, of whom nothing is computed.
     """
 
     users: int
@@ -49,6 +53,7 @@ class WatchRecord:
     contacts_matched: int
     counts: Counts
     far: int
+    withheld: Withheld = field(default_factory=Withheld)
 
 
 def watch_bucket(task: WatchTask) -> WatchRecord:
@@ -59,17 +64,20 @@ def watch_bucket(task: WatchTask) -> WatchRecord:
     """
     bundle = load_bundle(Path(task.bundle))
     spec, clustering = bundle.spec, bundle.clustering
-    bucket = load_features(task.shelf, task.keys, task.bucket, spec)
+    loaded = load_features(task.shelf, task.keys, task.bucket, spec, permits=task.permits)
+    bucket, withheld = permitted(loaded, task.permits, task.keys)
     features, matched = bucket.features, 0
     if spec.account is not None:
-        users = users_with_account(bucket.users, task.contacts, task.keys, spec.account)
+        users = users_with_account(bucket.users, task.contacts, task.keys, spec.account, task.shelf.end_day)
         features = features.join(users, on="user", how="left", maintain_order="left")
         matched = int(features[HAS_CONTACT].sum())
         features = join_accounts(features, task.accounts, task.shelf.end_day, spec)
     far = 0
     if clustering is not None:
         far = int((assign(features, clustering)["cluster_distance"] > clustering.far).sum())
-    return WatchRecord(features.height, bucket.kept, matched, count(features, watched_reference(bundle)), far)
+    return WatchRecord(
+        features.height, bucket.kept, matched, count(features, watched_reference(bundle)), far, withheld.counts
+    )
 
 
 def watched_reference(bundle: Bundle) -> Reference:

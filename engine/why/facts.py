@@ -9,10 +9,11 @@ import polars as pl
 
 from engine.config import Config
 from engine.errors import TamisError
+from engine.privacy.ids import IdRules
 from engine.segments.arms import PLACES, places
 from engine.segments.definition import Definition
 from engine.segments.definitions import definitions
-from engine.segments.static_lists import is_in_force, read_lists
+from engine.segments.static_lists import is_in_force, kept_lists, read_lists
 from engine.why.published import Published, PublishedSegment
 
 
@@ -40,7 +41,13 @@ def configured(config: Config) -> dict[str, Definition]:
 
 
 def facts_of(
-    segment: PublishedSegment, user: str | int, published: Published, now: dict[str, Definition], *, linked: bool
+    segment: PublishedSegment,
+    user: str | int,
+    published: Published,
+    now: dict[str, Definition],
+    *,
+    linked: bool,
+    rules: IdRules,
 ) -> Facts | None:
     """The facts about a user and a segment; None for a segment that is a rule and nothing more.
 
@@ -50,6 +57,7 @@ def facts_of(
         published: The date.
         now: The segments of the configuration, which has what the tables lack: files of lists, bounds of arms.
         linked: Whether several ids can be one user: a list may then have the user under another one.
+        rules: What becomes of ids: lists have those of the sources.
     """
     kind = segment.definition.kind
     if kind not in {"list", "arm"}:
@@ -60,18 +68,24 @@ def facts_of(
         problem = "the configuration has it differently now, or not at all, than when the date was published"
         return Facts(tuple((name, day) for name, day in dates if day is not None), None, problem)
     ids = pl.Series("user_id", [user], pl.String if isinstance(user, str) else pl.Int64)
-    return _listed(known, ids, dates, published, linked=linked) if kind == "list" else _arm(known, ids)
+    return _listed(known, ids, dates, published, rules, linked=linked) if kind == "list" else _arm(known, ids)
 
 
 def _listed(
-    known: Definition, ids: pl.Series, dates: Sequence[tuple[str, object]], published: Published, *, linked: bool
+    known: Definition,
+    ids: pl.Series,
+    dates: Sequence[tuple[str, object]],
+    published: Published,
+    rules: IdRules,
+    *,
+    linked: bool,
 ) -> Facts:
     static = known.list
     if static is None:
         return Facts((), None, "the configuration has no list for it")
     values = [("list", static.path), *((name, day) for name, day in dates if day is not None)]
     try:
-        found = read_lists((known,), published.user_dtype)[known.name]
+        found = kept_lists(read_lists((known,), published.user_dtype), rules)[known.name]
     except TamisError as error:
         return Facts(tuple(values), None, error.message)
     listed = bool(ids.is_in(found.implode()).item())

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.asked_users import as_stored
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.ledger.history import membership_intervals
+from engine.privacy.ids import named_ids
 from engine.suggest import did_you_mean, some_of
 from engine.why.published import open_published, published_dates
 
@@ -34,7 +34,7 @@ def intervals(config: Config, as_of: date | None, segment: str | None, user: str
     published = open_published(Path(config.out).absolute(), as_of, ("memberships", "features"))
     rows = membership_intervals(published.out, published.as_of, segment)
     if user is not None:
-        known = as_stored((user.strip(),), published.user_dtype).get(user.strip())
+        known = named_ids(config, (user.strip(),), published.user_dtype).get(user.strip())
         rows = rows.filter(pl.col("user_id") == known) if known is not None else rows.filter(pl.lit(value=False))
     table = rows.collect()
     if not table.is_empty():

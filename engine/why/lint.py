@@ -20,8 +20,8 @@ import polars as pl
 from engine.bundle import load_bundle
 from engine.bundle_store import current_bundle
 from engine.config import Config
+from engine.contacts.shape import contact_schema
 from engine.errors import ConfigError, TamisError
-from engine.events.contacts import contact_schema
 from engine.features.catalogue import catalogue
 from engine.features.choice import feature_spec
 from engine.features.configured import configured_types

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.config import Config
+from engine.consent.permits import Permits
 from engine.execution.protocol import Executor
 from engine.features.measure import Measure
 from engine.features.spec import FeatureSpec
@@ -20,6 +21,7 @@ from engine.rollups.ranges import KeyRange
 from engine.stages.features import load_features, wanted_of
 from engine.stages.maturity import check_id_types
 from engine.stages.opening import check_unchanged, open_run
+from engine.stages.permitting import permitted
 from engine.stages.preparation import prepare
 from engine.tables.workspace import workspace
 from engine.why.published import Published
@@ -35,6 +37,7 @@ class MeasuredTask:
     spec: FeatureSpec
     measures: tuple[Measure, ...]
     file: str
+    permits: Permits | None = None
 
 
 def measured(
@@ -85,7 +88,15 @@ def measured(
             wanted=wanted_of(core, (), tuple(measures)),
         )
         tasks = [
-            MeasuredTask(index, keys, portion, core, tuple(measures), str(work / f"measures-{index:05d}.parquet"))
+            MeasuredTask(
+                index,
+                keys,
+                portion,
+                core,
+                tuple(measures),
+                str(work / f"measures-{index:05d}.parquet"),
+                prepared.asked.permits,
+            )
             for index, (keys, portion) in enumerate(prepared.portions(prepared.shelf))
         ]
         files = executor.map(write_measures, tasks, on_done=track(progress, "measures", len(tasks)), small=True)
@@ -96,7 +107,8 @@ def measured(
 
 def write_measures(task: MeasuredTask) -> str:
     """Measures of one bucket: `user_id` and a column per measure; the file they were written to."""
-    bucket = load_features(task.shelf, task.keys, task.bucket, task.spec, task.measures)
+    loaded = load_features(task.shelf, task.keys, task.bucket, task.spec, task.measures, task.permits)
+    bucket, _ = permitted(loaded, task.permits, task.keys)
     names = [measure.name for measure in task.measures]
     table = bucket.features.select(bucket.users["user_id"].gather(bucket.features["user"]), *names)
     write_part(table, str(Path(task.file)))

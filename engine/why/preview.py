@@ -90,6 +90,9 @@ class Preview:
         clauses: What each clause does, in the order of the text.
         overlaps: With every published segment, the most alike first.
         composition: A few columns beside all users.
+        withheld: Published users who are not counted: a run of the date would withhold them now.
+        without_consent: Users whom the rule holds for and who are not counted: they lack one of `purposes`.
+        purposes: What users must have agreed to, beside what everybody must.
         notes: What looks like a slip: texts that no user has, patterns with a star.
     """
 
@@ -102,6 +105,9 @@ class Preview:
     overlaps: tuple[Overlap, ...]
     composition: tuple[Compared, ...]
     notes: tuple[str, ...]
+    withheld: int = 0
+    without_consent: int = 0
+    purposes: tuple[str, ...] = ()
 
     @property
     def at_the_end(self) -> int:
@@ -153,13 +159,25 @@ class _Sums:
 
     total: int = 0
     users: int = 0
+    withheld: int = 0
+    lacking: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
     clauses: list[list[int]] = field(default_factory=list)
     both: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, list[tuple[float, int, float, int]]] = field(default_factory=dict)
     levels: dict[str, tuple[Counter[str | None], Counter[str | None]]] = field(default_factory=dict)
 
 
-def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.DataFrame | None = None) -> Preview:
+def preview(
+    rule: Rule,
+    published: Published,
+    compare: Sequence[str],
+    extra: pl.DataFrame | None = None,
+    *,
+    standing: pl.DataFrame | None = None,
+    purposes: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Preview:
     """Evaluate a rule on a published date, part by part.
 
     Args:
@@ -167,6 +185,10 @@ def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.
         published: The date.
         compare: Columns to compare with all users.
         extra: `user_id` and the columns of event functions that the date was published without.
+        standing: `user_id`, `withheld` and `agreed` of all users: only those are counted whom a run would not withhold,
+            and for the rule only who agreed; None where nothing is asked.
+        purposes: What was asked for `agreed`.
+        notes: To be told with those that are found.
 
     Raises:
         IntegrityError: Published files are not those of their manifest.
@@ -174,13 +196,19 @@ def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.
     names = [segment.name for segment in published.segments]
     columns = {*rule.columns, *compare, *(measure.name for measure in rule.measures)}
     sums = _Sums(clauses=[[0, 0, 0] for _ in rule.clauses])
-    for frame in published_rows(published, sorted(columns), names, rule.tenures, extra):
+    for everybody in published_rows(published, sorted(columns), names, rule.tenures, extra):
+        frame, may = _counted(everybody, standing)
         held = held_clauses(rule, frame)
         inside = held.select(combine(rule.logic, [pl.col(name) for name in held.columns]).alias("in"))["in"]
+        if may is not None:
+            sums.lacking += int((inside & ~may).sum())
+            inside &= may
         sums.total += frame.height
+        sums.withheld += everybody.height - frame.height
         sums.users += int(inside.sum())
-        _add_clauses(sums.clauses, rule, held, inside)
+        _add_clauses(sums.clauses, rule, held, inside, may)
         for name in names:
+            sums.sizes[name] += int(frame[segment_column(name)].sum())
             sums.both[name] += int((frame[segment_column(name)] & inside).sum())
         _add_columns(sums, frame, inside, compare)
     return Preview(
@@ -198,14 +226,28 @@ def preview(rule: Rule, published: Published, compare: Sequence[str], extra: pl.
         ),
         overlaps=_overlaps(published, sums),
         composition=tuple(_composition(sums, compare)),
-        notes=(*unknown_texts(rule, PublishedTexts(published)), *starred_patterns(rule)),
+        withheld=sums.withheld,
+        without_consent=sums.lacking,
+        purposes=tuple(purposes),
+        notes=(*notes, *unknown_texts(rule, PublishedTexts(published)), *starred_patterns(rule)),
     )
 
 
-def _add_clauses(counts: list[list[int]], rule: Rule, held: pl.DataFrame, inside: pl.Series) -> None:
+def _counted(frame: pl.DataFrame, standing: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.Series | None]:
+    """The rows of users whom a run would not withhold, and which of them agreed; None where nothing is asked."""
+    if standing is None:
+        return frame, None
+    told = frame.join(standing, on="user_id", how="left", maintain_order="left").filter(~pl.col("withheld"))
+    return told.drop("withheld", "agreed"), told["agreed"]
+
+
+def _add_clauses(
+    counts: list[list[int]], rule: Rule, held: pl.DataFrame, inside: pl.Series, may: pl.Series | None
+) -> None:
     for place, name in enumerate(held.columns):
         other = [~pl.col(column) if column == name else pl.col(column) for column in held.columns]
         turned = held.select(combine(rule.logic, other).alias("in"))["in"]
+        turned = turned if may is None else turned & may
         counts[place][0] += int(held[name].sum())
         counts[place][1] += int((turned & ~inside).sum())
         counts[place][2] += int((inside & ~turned).sum())
@@ -229,7 +271,7 @@ def _add_columns(sums: _Sums, frame: pl.DataFrame, inside: pl.Series, compare: I
 def _overlaps(published: Published, sums: _Sums) -> tuple[Overlap, ...]:
     found = []
     for segment in published.segments:
-        users, both = published.sizes.get(segment.name, 0), sums.both[segment.name]
+        users, both = sums.sizes[segment.name], sums.both[segment.name]
         either = users + sums.users - both
         jaccard = both / either if either else None
         found.append(Overlap(segment.name, segment.definition.group, both, users, jaccard))

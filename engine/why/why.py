@@ -7,6 +7,7 @@ must be what the tables have, or the answer is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import Any, Final
 
 import polars as pl
 
-from engine.asked_users import as_stored
 from engine.config import Config
-from engine.errors import ConfigError, IntegrityError
+from engine.contacts.duplicates.decisions import merges_digest
+from engine.errors import ConfigError, IntegrityError, TamisError
 from engine.features.spec import FeatureSpec
+from engine.privacy.ids import IdRules, named_ids, pseudonym_rules
 from engine.rules.read import read_rule
 from engine.rules.rule import Rule
 from engine.rules.scope import Scope
 from engine.segments.definition import Definition
+from engine.stages.permits_now import reason_withheld
 from engine.why.counted import UserLog, counted_of, open_log
 from engine.why.facts import Facts, configured, facts_of
 from engine.why.past import CardPoints, Change, last_changes, points_of
@@ -31,6 +34,7 @@ from engine.why.verdict import Decision, SeenRule, decide, see, user_row
 
 SHOWN_CHANGES: Final = 5
 _NEAR_DATES: Final = 5
+_NOT_AGREED: Final = "the segment is only for users who agreed to"
 _CORRECTED: Final = "the days of membership that the rule asks for were corrected after the date was scored"
 
 
@@ -134,7 +138,7 @@ def why(config: Config, as_of: date | None, user: str, segment: str | None = Non
     """
     published = open_published(Path(config.out).absolute(), as_of)
     asked = None if segment is None else published.segment(segment)
-    columns, known = _row(published, user)
+    columns, known = _row(published, user, config)
     spec = spec_of(published, config)
     memberships = _memberships(published, known)
     members = {membership.segment: membership for membership in memberships}
@@ -149,7 +153,8 @@ def why(config: Config, as_of: date | None, user: str, segment: str | None = Non
         scope=scope_of(published, spec),
         spec=spec,
         now=configured(config),
-        linked=config.identity is not None,
+        linked=config.identity is not None or merges_digest(published.out) is not None,
+        rules=pseudonym_rules(config),
         members=members,
     )
     log = open_log(published.out, known, spec)
@@ -191,18 +196,19 @@ class _Asking:
     spec: FeatureSpec
     now: dict[str, Definition]
     linked: bool
+    rules: IdRules
     members: Mapping[str, Membership]
 
 
-def _row(published: Published, user: str) -> tuple[pl.DataFrame, str | int]:
+def _row(published: Published, user: str, config: Config) -> tuple[pl.DataFrame, str | int]:
     """The published features and scores of a user, and the id as it is published."""
-    known = as_stored((user.strip(),), published.user_dtype).get(user.strip())
+    known = named_ids(config, (user.strip(),), published.user_dtype).get(user.strip())
     features = pl.DataFrame() if known is None else published.read("features", None, pl.col("user_id") == known)
     if known is None or features.is_empty():
         raise ConfigError(
             f"no user {user!r} in what is published for {published.as_of}",
             code="user-unknown",
-            hint=_elsewhere(published, known),
+            hint=_withheld(published, known, config) or _elsewhere(published, known),
         )
     scores = published.read("scores", None, pl.col("user_id") == known)
     if features.height != 1 or scores.height != 1:
@@ -213,6 +219,18 @@ def _row(published: Published, user: str) -> tuple[pl.DataFrame, str | int]:
             hint=f"Run `tamis score --as-of {published.as_of}` again.",
         )
     return features.hstack(scores.drop("user_id")), known
+
+
+def _withheld(published: Published, user: str | int | None, config: Config) -> str | None:
+    """That the user is not in the tables because nothing may be computed, where the date withheld anybody."""
+    if user is None or "withheld" not in published.manifest.counts:
+        return None
+    with suppress(TamisError):
+        # Without the log, where it was moved, nothing more can be told.
+        reason = reason_withheld(config, published.as_of, user)
+        if reason is not None:
+            return f"Nothing was computed of this user: {reason}."
+    return None
 
 
 def _elsewhere(published: Published, user: str | int | None) -> str:
@@ -239,7 +257,7 @@ def _memberships(published: Published, user: str | int) -> tuple[Membership, ...
 def _seen(found: PublishedSegment, asking: _Asking, log: UserLog | str) -> tuple[SeenSegment, Rule | None, str | None]:
     """A segment for the user; its rule; and what is not as it must be."""
     membership = asking.members.get(found.name)
-    facts = facts_of(found, asking.user, asking.published, asking.now, linked=asking.linked)
+    facts = facts_of(found, asking.user, asking.published, asking.now, linked=asking.linked, rules=asking.rules)
     rule, seen, problem = None, None, ""
     if found.definition.where is not None:
         reading = read_rule(found.definition.where, asking.scope)
@@ -258,10 +276,21 @@ def _seen(found: PublishedSegment, asking: _Asking, log: UserLog | str) -> tuple
         told = membership is not None and found.definition.kind == "fallback"
         return SeenSegment(found, membership, "in" if told else "other", None, seen, facts, problem), rule, None
     decision, taken_by, wrong = decide(found, holds=holds, members=asking.members, segments=asking.published.segments)
+    asked = _purposes(asking.published, found.name)
+    if wrong is not None and membership is None and asked:
+        return SeenSegment(found, None, "other", None, seen, facts, f"{_NOT_AGREED} {', '.join(asked)}"), rule, None
     if wrong is not None and rule is not None and rule.tenures:
         # A back-fill may have corrected the days of membership after the rule was evaluated on them.
         return SeenSegment(found, membership, "other", None, seen, facts, _CORRECTED), rule, None
     return SeenSegment(found, membership, decision, taken_by, seen, facts), rule, wrong
+
+
+def _purposes(published: Published, name: str) -> tuple[str, ...]:
+    """What users had to agree to, to be in a segment of the date."""
+    told = published.manifest.counts.get("purposes")
+    segments = told.get("segments") if isinstance(told, dict) else None
+    own = segments.get(name) if isinstance(segments, dict) else None
+    return tuple(map(str, own)) if isinstance(own, list) else ()
 
 
 def _holds(found: PublishedSegment, seen: SeenRule | None, facts: Facts | None, asking: _Asking) -> bool | None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import ray
 
 from engine.config import Execution
 from engine.doctor import cluster
@@ -47,7 +48,11 @@ def test_a_cluster_that_answers(subject: Callable[..., Any], monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("address", "code"), [("127.0.0.1:9", ExitCode.TRANSIENT), ("nothing", ExitCode.USAGE)])
-def test_a_cluster_that_does_not(subject: Callable[..., Any], address: str, code: ExitCode) -> None:
+def test_a_cluster_that_does_not(
+    subject: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, address: str, code: ExitCode
+) -> None:
+    # A doctor is a process of its own; this one may hold the Ray of the test run, which would be taken instead.
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     [finding] = check_cluster(subject(executor="ray", address=address))
     assert (finding.status, finding.exit_code) == ("failed", code)
     assert address in finding.said

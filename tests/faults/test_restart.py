@@ -97,7 +97,7 @@ def test_each_task_of_an_interrupted_run_is_run_once(
 @pytest.mark.parametrize(
     ("number", "share"),
     [
-        ("SIGKILL", 0.95),
+        pytest.param("SIGKILL", 0.95, marks=pytest.mark.slow),
         *(
             pytest.param(number, share, marks=pytest.mark.slow)
             for number in ("SIGKILL", "SIGTERM", "SIGINT")
@@ -185,7 +185,9 @@ def interrupted(interrupted_once: Interrupted, tmp_path: Path) -> Iterator[Inter
     (tmp_path / table.name).replace(table)
 
 
-@pytest.mark.parametrize("changed", ["configuration", "code", "input", "day"])
+@pytest.mark.parametrize(
+    "changed", ["input", *(pytest.param(name, marks=pytest.mark.slow) for name in ("configuration", "code", "day"))]
+)
 def test_another_run_starts_from_nothing(
     interrupted: Interrupted, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,8 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return written
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [50])
 def test_a_reader_sees_one_complete_run_whenever_score_is_killed(
     configs: list[Path], tmp_path: Path, kills: int
 ) -> None:

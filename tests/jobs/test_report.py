@@ -72,6 +72,7 @@ def test_a_file_of_ones_own_in_another_language(published: Path, tmp_path: Path)
     assert "index.html" not in html
 
 
+@pytest.mark.slow
 def test_cards_and_tables(published: Path, tmp_path: Path) -> None:
     done = tamis("--cards", "--tables", str(tmp_path / "tables"), "--json")
     assert done.exit_code == 0, done.stderr

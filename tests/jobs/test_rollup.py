@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +47,10 @@ def put(file: Path, day: int, *users: str | None) -> None:
 
 @pytest.fixture(autouse=True)
 def footers_without_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_child_lines", lambda files: (json.dumps(probe._probe(file)) for file in files))
+    def answers(files: Sequence[Path], columns: Mapping[Path, Sequence[str]]) -> Iterator[str]:
+        return (json.dumps(probe._probe(file, columns.get(file, ()))) for file in files)
+
+    monkeypatch.setattr(probe, "_child_lines", answers)
 
 
 @pytest.fixture
@@ -136,6 +139,7 @@ def test_list_as_json(tamis: Tamis, store: Path) -> None:
         "merged": 0,
         "rejected": 1,
         "excluded": 0,
+        "erased": 0,
         "files": len(list(entry.files())),
         "bytes": size,
     }

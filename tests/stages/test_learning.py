@@ -377,6 +377,7 @@ def fitted(sample: Path, out: Path, threads: int = 1, **overrides: object) -> di
     return {f"{Path(str(record.bundle)).name}/{name}": data for name, data in files(Path(str(record.bundle))).items()}
 
 
+@pytest.mark.slow
 def test_the_bundle_depends_on_neither_portions_nor_threads(sample: Path, tmp_path: Path) -> None:
     one = fitted(sample, tmp_path / "one", execution__rows_per_task=100_000)
     assert fitted(sample, tmp_path / "eight", threads=2, execution__rows_per_task=200) == one
@@ -389,6 +390,7 @@ def test_the_bundle_depends_on_neither_portions_nor_threads(sample: Path, tmp_pa
     assert models[1].spec.train_anchors == tuple(AS_OF - timedelta(days=7 * step) for step in (5, 4, 3))
 
 
+@pytest.mark.slow
 def test_sampling_is_by_user_and_does_not_depend_on_portions(sample: Path, tmp_path: Path) -> None:
     overrides = {"model__max_rows": 100, "clusters__max_rows": 100, "contacts__model_columns": ()}
     one = fitted(sample, tmp_path / "one", execution__rows_per_task=100_000, **overrides)

@@ -24,11 +24,11 @@ def buckets(work: Path) -> list[ScoreRecord]:
 
 def test_ids_that_no_user_of_any_bucket_has_stop_the_run(tmp_path: Path) -> None:
     lists = {"VIP": pl.Series("user_id", [1, 2, 9])}
-    with pytest.raises(ConfigError, match=r"'VIP': 1 of 3 ids of its list belong to no user: 9"):
-        unknown_in_lists(DEFINITIONS, lists, buckets(tmp_path), tmp_path, date(2026, 1, 10))
-    assert unknown_in_lists(DEFINITIONS, {"VIP": lists["VIP"][:2]}, buckets(tmp_path), tmp_path, LISTED.frozen_on) == ()
+    with pytest.raises(ConfigError, match=r"'VIP': 1 of 3 ids of its list belong to no user"):
+        unknown_in_lists(DEFINITIONS, lists, buckets(tmp_path), date(2026, 1, 10))
+    assert unknown_in_lists(DEFINITIONS, {"VIP": lists["VIP"][:2]}, buckets(tmp_path), LISTED.frozen_on) == ()
 
 
 @pytest.mark.parametrize("as_of", [date(2026, 1, 9), date(2026, 2, 1)])
-def test_a_list_that_is_not_in_force_stops_nothing(as_of: date, tmp_path: Path) -> None:
-    assert unknown_in_lists(DEFINITIONS, {"VIP": pl.Series("user_id", [9])}, [], tmp_path, as_of) == ()
+def test_a_list_that_is_not_in_force_stops_nothing(as_of: date) -> None:
+    assert unknown_in_lists(DEFINITIONS, {"VIP": pl.Series("user_id", [9])}, [], as_of) == ()

@@ -68,7 +68,7 @@ def test_a_score_run_repeats_leaks_and_no_other_alarm() -> None:
     leaks = feature_alarms(np.arange(8.0)[:, None], np.arange(8) >= 4, ["after"], 0.98)
     assert leaks
     spec = model_spec(alarms=("all 9 rows get the score 0.1", *leaks))
-    bundle: Any = SimpleNamespace(models=[SimpleNamespace(spec=spec)], as_of=FIT)
+    bundle: Any = SimpleNamespace(models=[SimpleNamespace(spec=spec)], reduced=(), as_of=FIT)
     prepared: Any = SimpleNamespace(ingested=SimpleNamespace(last_day=None, quarantined=()), damaged=())
     found = score_warnings(config(), FIT, bundle, {}, prepared)
     assert found == [f"model 'click': {leaks[0]}"]

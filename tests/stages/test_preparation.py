@@ -20,6 +20,8 @@ from engine.events.files import find_files
 from engine.events.ingest import Piece
 from engine.execution.local import LocalExecutor
 from engine.pipeline import check_run
+from engine.privacy.ids import IdRules
+from engine.privacy.key import KeySource, load_key
 from engine.rollups.bucket import load_bucket
 from engine.rollups.rolling import Found
 from engine.rollups.units import source_file, units_of
@@ -99,7 +101,7 @@ def test_what_the_store_has_is_not_opened_again(tmp_path: Path, monkeypatch: pyt
     new = write(log((4, "c", NOON)), folder / "2026-01-03.parquet")
     asked: list[Path] = []
     read_footers = input_module.read_footers
-    monkeypatch.setattr(input_module, "read_footers", lambda files: asked.extend(files) or read_footers(files))
+    monkeypatch.setattr(input_module, "read_footers", lambda files, _: asked.extend(files) or read_footers(files))
     given_ = open_input(one)
     assert asked == [changed, new]
     assert [len(item.pieces) for item in given_.units] == [0, 1, 1]
@@ -442,6 +444,23 @@ def test_every_row_is_accounted_for_in_any_order_and_portions(
     first = run("one", (shop, mail), portion)
     shuffled = rng.sample(shop, len(shop)), mail[::-1]
     assert run("two", shuffled, other_portion) == first
+
+
+def test_check_reads_the_ids_of_contacts_as_a_run_does(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    rules = IdRules(KeySource("", str(key)), load_key(KeySource("", str(key))).id, pseudonyms=True)
+    people = write(pl.DataFrame({"id": ["am\u00e9lie", "ame\u0301lie"], "x": [1, 2]}), tmp_path / "contacts.parquet")
+    checked = config(
+        source(write(log((1, "a", NOON)), tmp_path / "log.parquet")),
+        contacts=Contacts(path=str(people), user_id="id"),
+    )
+    given_ = opened(checked)
+    count_rows(checked, given_, AS_OF, executor=HERE, progress=None)
+    with pytest.raises(DataError) as caught:
+        count_rows(checked, replace(given_, ids=rules), AS_OF, executor=HERE, progress=None)
+    assert caught.value.code == "contacts-repeated"
 
 
 def test_check_counts_the_rows_that_prepare_reads(tmp_path: Path) -> None:

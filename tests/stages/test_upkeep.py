@@ -72,7 +72,7 @@ def features(config: Config, name: str) -> pl.DataFrame:
 
 @pytest.fixture(autouse=True)
 def footers_without_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_child_lines", lambda files: (json.dumps(probe._probe(file)) for file in files))
+    monkeypatch.setattr(probe, "_child_lines", lambda files, _: (json.dumps(probe._probe(file)) for file in files))
 
 
 @pytest.fixture

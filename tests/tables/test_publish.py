@@ -348,9 +348,10 @@ def test_who_has_the_old_folder_open_can_still_list_it(
     live = layout.table_folder(tmp_path, "segments", AS_OF)
     opened = os.scandir(live)
     if dies:
-        with pytest.raises(DiedError), monkeypatch.context() as patch:
+        with monkeypatch.context() as patch:
             patch.setattr(module, "_remove", die)
-            run(tmp_path, "b", RUN_A)
+            with pytest.raises(DiedError):
+                run(tmp_path, "b", RUN_A)
     monkeypatch.setattr(module.time, "sleep", lambda _: listed.append({entry.name for entry in opened}))
     if dies:
         recover(tmp_path)

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from engine.ledger import reasons
+from engine.ledger import causes
 from engine.why.past import CardPoints
 from engine.why.sentences import card_title, reason_in
 from engine.why.words import ENGLISH, FRENCH
 
-FIXED = [
-    getattr(reasons, name)
-    for name in dir(reasons)
-    if name.isupper() and isinstance(getattr(reasons, name), str) and name != "ENTER"
-]
+# A reason says more than these: which rule, which segment, from which score to which.
+DETAILED = {
+    causes.RULE_CHANGED,
+    causes.OTHER_SEGMENT,
+    causes.OTHER,
+    *(f"{s}_{w}" for s in causes.SCORES for w in causes.WAYS),
+}
+FIXED = sorted(text for kind, text in causes.TEXTS.items() if kind not in DETAILED)
 
 
 @pytest.mark.parametrize("reason", FIXED)
