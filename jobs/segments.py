@@ -209,9 +209,12 @@ def freeze_segment(
 
     found = freeze(loaded, name, day, to, called=called, beside=config.absolute().parent)
     if as_json:
-        print_json({"file": str(found.file), "users": found.users, "toml": found.stanza})
+        left_out = {"withheld": found.withheld, "without_consent": found.without_consent}
+        print_json({"file": str(found.file), "users": found.users, **left_out, "toml": found.stanza})
         return
-    say(f"{plural(found.users, 'user')} in {shown_path(str(found.file))}; add to {config}:", quiet=quiet)
+    gone = found.withheld + found.without_consent
+    more = f" ({gone} more of the date left out: they have withdrawn since, or object)" if gone else ""
+    say(f"{plural(found.users, 'user')} in {shown_path(str(found.file))}{more}; add to {config}:", quiet=quiet)
     if not quiet:
         write(sys.stdout, found.stanza.rstrip())
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import polars as pl
 
@@ -22,9 +21,7 @@ from engine.consent.permits import bits
 from engine.consent.read import PermitsTask, write_permits
 from engine.rollups.parts import write_part
 from engine.segments.definitions import segment_purposes
-from engine.stages.permits_now import permits_task
-
-_LAST_DAY: Final = date(9999, 12, 31)
+from engine.stages.permits_now import permits_task, up_to_now
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,8 @@ def agreed_users(config: Config, as_of: date, user_dtype: pl.DataType) -> Iterat
     purposes = (*asked_of_all(consent), *consent.exports)
     with TemporaryDirectory() as folder:
         task = permits_task(config, as_of, user_dtype, Path(folder))
-        # A grant that is dated ahead must not hide what was withdrawn by now, nor a withdrawal ahead be waited for.
-        now = max(as_of, datetime.now(UTC).date() + timedelta(days=1))
         parts = []
-        for place, each in enumerate(
-            (task, replace(task, as_of=now, timezone="UTC"), replace(task, as_of=_LAST_DAY, timezone="UTC"))
-        ):
+        for place, each in enumerate(up_to_now(task)):
             part = f"{folder}/permits-{place}.parquet"
             write_permits(replace(each, part=part))
             parts.append(part)

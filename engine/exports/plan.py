@@ -12,8 +12,9 @@ import polars as pl
 
 from engine.config import Config
 from engine.config_exports import Exports
+from engine.contacts.shape import differing_columns
 from engine.errors import ConfigError, DataError
-from engine.events.probe import read_footers
+from engine.events.probe import Footer, read_footers
 from engine.events.read import reading
 from engine.exports.cells import is_exportable, is_text
 from engine.exports.consents import Agreed
@@ -133,10 +134,11 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
     Raises:
         ConfigError: `[contacts]` or `[exports]` lack what the tool needs, or name columns that are not there or cannot
             be written; all of them at once.
-        DataError: Files of the contacts that cannot be read.
+        DataError: Files of the contacts that cannot be read, or whose columns are of different types.
     """
     exports, contacts = config.exports, config.contacts
-    schema = _contact_schema(files)
+    footers = _contact_footers(files)
+    schema = _contact_schema(footers)
     table = contacts_as_of(config, published.as_of, schema, published.schema("features")["user_id"])
     schema = schema if table is None else dict(table.schema)
     with_email = exports.email is not None and tool != "ga4"
@@ -173,6 +175,9 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
     client_id = exports.ga4.client_id if tool == "ga4" else None
     named = ("user_id", exports.email, client_id, *dict(of_contacts).values())
     needed = list(dict.fromkeys(name for name in named if name is not None))
+    if needs_contacts and contacts is not None and table is None:
+        # As a table they have been looked at already.
+        _check_types(footers, [contacts.user_id if name == "user_id" else name for name in needed])
     return Plan(
         tool=tool,
         key=key,
@@ -198,18 +203,33 @@ def _key(exports: Exports, tool: Tool) -> Key:
     return "email" if tool != "csv" or exports.email is not None else "user_id"
 
 
-def _contact_schema(files: Sequence[str]) -> dict[str, pl.DataType]:
-    """Columns that all files of the contacts have."""
-    if not files:
-        return {}
+def _contact_footers(files: Sequence[str]) -> list[Footer]:
     footers = read_footers([Path(file) for file in files])
     bad = [f"  {footer.file}: {footer.problem}" for footer in footers if footer.problem]
     if bad:
         raise DataError("contacts: cannot read\n" + "\n".join(bad), code="input-unreadable", hint="Restore the files.")
-    with reading("contacts", files[0]):
-        schema = dict(pl.scan_parquet(files[0], glob=False, hive_partitioning=False).collect_schema())
+    return footers
+
+
+def _contact_schema(footers: Sequence[Footer]) -> dict[str, pl.DataType]:
+    """Columns that all files of the contacts have."""
+    if not footers:
+        return {}
+    first = str(footers[0].file)
+    with reading("contacts", first):
+        schema = dict(pl.scan_parquet(first, glob=False, hive_partitioning=False).collect_schema())
     common = set.intersection(*({name for name, _ in footer.columns} for footer in footers))
     return {name: dtype for name, dtype in schema.items() if name in common}
+
+
+def _check_types(footers: Sequence[Footer], names: Sequence[str]) -> None:
+    problems = differing_columns(footers, names)
+    if problems:
+        raise DataError(
+            "contacts: the columns that are exported do not fit\n" + "\n".join(problems),
+            code="contacts-columns",
+            hint="Write them in one type in all files, those that are not exported may differ. Nothing was written.",
+        )
 
 
 def _lacking(config: Config, tool: Tool) -> Iterable[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -30,6 +30,8 @@ from engine.stages.input import Input, read_links
 
 if TYPE_CHECKING:
     from polars.datatypes import DataTypeClass
+
+_LAST_DAY: Final = date(9999, 12, 31)
 
 
 def permits_task(config: Config, as_of: date, user_dtype: pl.DataType | DataTypeClass, folder: Path) -> PermitsTask:
@@ -64,6 +66,15 @@ def permits_task(config: Config, as_of: date, user_dtype: pl.DataType | DataType
     )
 
 
+def up_to_now(task: PermitsTask) -> tuple[PermitsTask, ...]:
+    """The task as of its day, as of now, and by the last rows of the log: what somebody agreed to is what all have.
+
+    A grant that is dated ahead must not hide what was withdrawn by now, nor a withdrawal ahead be waited for.
+    """
+    now = max(task.as_of, datetime.now(UTC).date() + timedelta(days=1))
+    return (task, replace(task, as_of=now, timezone="UTC"), replace(task, as_of=_LAST_DAY, timezone="UTC"))
+
+
 def reason_withheld(config: Config, as_of: date, user: str | int) -> str | None:
     """Why nothing is computed of a user of the store as of a day, by the log as it is now; None for no such reason.
 
@@ -94,7 +105,13 @@ def reason_withheld(config: Config, as_of: date, user: str | int) -> str | None:
 
 
 def standing(
-    config: Config, as_of: date, users: pl.Series, files: Sequence[str], purposes: Sequence[str]
+    config: Config,
+    as_of: date,
+    users: pl.Series,
+    files: Sequence[str],
+    purposes: Sequence[str],
+    *,
+    until_now: bool = False,
 ) -> pl.DataFrame | None:
     """Whom a run of a day would withhold, by the log and the lists as they are now; None where nothing is asked.
 
@@ -104,6 +121,7 @@ def standing(
         users: Their ids, as the tables have them, each once.
         files: Files with these ids in a column `user_id`.
         purposes: What they must have agreed to beside `consent.process`.
+        until_now: Whether a withdrawal since the day counts, too, as it does for an export.
 
     Returns:
         `user_id`, `withheld` and `agreed` (Boolean: to all of the purposes), a row each.
@@ -118,21 +136,31 @@ def standing(
     opposed = opposed_users(config, files, _links(config, kind, ids), ids)
     if config.consent is None and opposed is None:
         return None
+    process = () if config.consent is None else asked_of_all(config.consent)
+    found = (
+        users.alias("user_id")
+        .to_frame()
+        .with_columns(__text=pl.col("user_id").cast(pl.String), withheld=pl.lit(value=False), agreed=pl.lit(value=True))
+    )
     with TemporaryDirectory() as folder:
         task = permits_task(config, as_of, users.dtype, Path(folder))
         if opposed is not None:
             write_part(opposed.alias("user_id").to_frame(), f"{folder}/opposed.parquet")
             task = replace(task, opposed=f"{folder}/opposed.parquet")
-        write_permits(task)
-        part = pl.read_parquet(str(task.part), glob=False, hive_partitioning=False)
-    process = () if config.consent is None else asked_of_all(config.consent)
-    rows = users.alias("user_id").to_frame().with_columns(__text=pl.col("user_id").cast(pl.String))
-    found = rows.join(part.rename({"user_id": "__text"}), on="__text", how="left", maintain_order="left")
-    given = pl.col("purposes").fill_null(0)
-    withheld = pl.col("opposed").fill_null(value=False) | ~allowed(process, known, "__given")
-    return found.with_columns(__given=given).select(
-        "user_id", withheld=withheld, agreed=allowed(purposes, known, "__given")
-    )
+        for each in up_to_now(task) if until_now else (task,):
+            write_permits(each)
+            part = pl.read_parquet(str(each.part), glob=False, hive_partitioning=False)
+            given = part.select("purposes", "opposed", __text="user_id")
+            joined = found.join(given, on="__text", how="left", maintain_order="left").with_columns(
+                pl.col("purposes").fill_null(0), pl.col("opposed").fill_null(value=False)
+            )
+            found = joined.select(
+                "user_id",
+                "__text",
+                withheld=pl.col("withheld") | pl.col("opposed") | ~allowed(process, known, "purposes"),
+                agreed=pl.col("agreed") & allowed(purposes, known, "purposes"),
+            )
+    return found.drop("__text")
 
 
 def suppressed_now(

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from engine.config import Contacts
-from engine.contacts.shape import cleaning_libraries, contact_schema, supplied_files
+from engine.contacts.shape import cleaning_libraries, contact_schema, differing_columns, supplied_files
 from engine.errors import DataError
+from engine.events.probe import Footer
 from tests.events.logs import write
 
 FRAME = pl.DataFrame(
@@ -130,3 +131,19 @@ def test_files_beside_and_libraries(file: Path) -> None:
     ]
     assert [line.partition(" ")[0] for line in cleaning_libraries(config)] == ["email-validator"]
     assert cleaning_libraries(contacts(file)) == cleaning_libraries(None) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        ("large_string", "string", False),
+        ("large_list<element: large_string>", "list<element: string>", False),
+        ("string_view", "large_string", False),
+        ("string", "binary", True),
+        ("int64", "int32", True),
+        ("timestamp[us]", "timestamp[ms]", True),
+    ],
+)
+def test_a_type_is_the_same_whichever_program_wrote_the_file(one: str, other: str, *, differ: bool) -> None:
+    footers = [Footer(Path(f"{place}"), columns=(("x", dtype),)) for place, dtype in enumerate((one, other))]
+    assert bool(differing_columns(footers, ["x"])) == differ

@@ -8,6 +8,7 @@ import pytest
 
 from engine.config import Config, Identity
 from engine.contacts.duplicates.decisions import Act, write_decisions
+from engine.errors import DataError
 from engine.exports.export import export_segments
 from engine.exports.record import Request
 from tests.exports.published import PREMIUM, make, people
@@ -45,3 +46,17 @@ def test_the_id_that_stays_may_be_that_of_the_identity_table(tmp_path: Path) -> 
     identity = Identity(path=str(tmp_path / "links.parquet"), anonymous_id="from", user_id="to")
     linked = config.model_copy(update={"identity": identity})
     assert exported(merged(linked, ("1", "2")), tmp_path / "to") == ["b@x.org"]
+
+
+def test_files_of_contacts_that_differ_in_the_type_of_a_column_are_named_with_it(tmp_path: Path) -> None:
+    config = make(tmp_path, people({1: "a@x.org"}), members={PREMIUM: [1, 2]}, email="mail", phone="mobile")
+    assert config.contacts is not None
+    first, second = tmp_path / "contacts.parquet", tmp_path / "more.parquet"
+    contacts = config.contacts.model_copy(update={"path": (str(first), str(second))})
+    config = config.model_copy(update={"contacts": contacts})
+    people({1: "a@x.org"}, mobile=["0611111111"], note=["n"]).write_parquet(first)
+    people({2: "b@x.org"}, mobile=[622222222], note=[7]).write_parquet(second)
+    with pytest.raises(DataError) as refused:
+        exported(config, tmp_path / "to")
+    assert refused.value.code == "contacts-columns"
+    assert refused.value.message.splitlines()[1:] == [f"  mobile: int64 in {second}, large_string in {first}"]

@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from engine.config import Config, Target
+from engine.config_consent import Consent
+from engine.config_privacy import Privacy
 from engine.errors import ConfigError, DataError
 from engine.execution.local import LocalExecutor
 from engine.points.audit import PointsAudit, audit_points
@@ -20,6 +22,7 @@ from engine.tables.layout import table_folder
 from engine.tables.manifest import Manifest, dtypes_of, table_record
 from engine.tables.publish import publish
 from engine.tables.workspace import workspace
+from tests.consent.logs import frame, saved
 
 LOCAL = LocalExecutor(threads=1)
 DAY = date(2026, 2, 1)
@@ -164,6 +167,24 @@ def test_a_rule_that_is_no_longer_configured_is_told_by_the_ledger(config: Confi
 def resolved_points(*cards: dict[str, Any]) -> Any:
     source = [{"name": "s", "path": "p", "columns": {"user_id": "u", "event_type": "t", "event_time": "e"}}]
     return Config.model_validate({"sources": source, "points": cards}).points
+
+
+def test_gd01_users_who_are_withheld_since_are_told_and_not_counted(config: Config, tmp_path: Path) -> None:
+    long_ago, during, after = (datetime(*day, tzinfo=UTC) for day in ((2025, 1, 1), (2026, 2, 14), (2026, 2, 15)))
+    rows = [(user, "profiling", "granted", long_ago) for user in users()["user_id"]]
+    rows += [("u003", "profiling", "withdrawn", during), ("u004", "profiling", "withdrawn", after)]
+    saved(frame(rows), tmp_path / "consents.parquet")
+    (tmp_path / "no.txt").write_text("u007", encoding="utf-8")
+    asked = {
+        "consent": Consent(path=str(tmp_path / "consents.parquet"), user_id="user_id"),
+        "privacy": Privacy(opposed=(str(tmp_path / "no.txt"),)),
+    }
+    found = audited(config.model_copy(update=asked), as_of=date(2026, 2, 15), card="card")
+    # Who withdraws at the end of the horizon had agreed all through it.
+    [told] = found.warnings
+    assert told.startswith("2 of 400 published users are withheld since: they withdrew their consent or object")
+    assert found.cards[0].users.users == USERS - 2
+    assert found.cards[0].users.positives == len(buyers() - {"u003", "u007"})
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,12 @@ def test_a_segment_is_frozen(tamis: Tamis, tmp_path: Path) -> None:
     assert tamis("segments", "freeze", "buyers", "--as-of", DAY, "--to", str(tmp_path / "buyers.csv")).exit_code == 2
     latest = tamis("segments", "freeze", "buyers", "--to", str(tmp_path / "latest.csv"))
     assert latest.stdout.replace("latest.csv", "buyers.csv") == result.stdout
+    (tmp_path / "no.csv").write_text(f"user_id\n{pl.read_csv(tmp_path / 'buyers.csv')['user_id'][0]}\n")
+    less = ("segments", "freeze", "buyers", "--set", f"privacy.opposed=['{tmp_path / 'no.csv'}']", "--to")
+    told = tamis(*less, str(tmp_path / "without.csv"))
+    assert "(1 more of the date left out: they have withdrawn since, or object)" in told.stderr
+    found = json.loads(tamis(*less, str(tmp_path / "again.csv"), "--json").stdout)
+    assert (found["withheld"], found["without_consent"]) == (1, 0)
 
 
 def test_a_history_is_printed(tamis: Tamis, tmp_path: Path) -> None:
