@@ -85,11 +85,11 @@ def _asked(
 ) -> tuple[Path, tuple[Asked, ...]]:
     """The output root, and the tables that are to be loaded."""
     loaded = load(config, settings).config
-    from engine.warehouse.ddl import Place, asked_of
+    from engine.warehouse.ddl import Place, asked_with_absent
     from engine.why.published import open_published
 
     published = open_published(Path(loaded.out).absolute(), day, ())
-    return published.out, asked_of(published, loaded, dialect, Place(schema=schema), tables or ())
+    return published.out, asked_with_absent(published, loaded, dialect, Place(schema=schema), tables or ())
 
 
 def _show(loaded: Sequence[Loaded], day: date, *, as_json: bool, quiet: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -41,6 +42,9 @@ from engine.stages.permits_now import suppressed_now
 from engine.suggest import did_you_mean, some_of
 from engine.tables.durable import durable_json
 from engine.why.published import NEEDED, Published, open_published
+
+_OF_COLUMNS: Final = frozenset({"features", "scores"})
+"""Published tables whose rows are read where columns of theirs are written."""
 
 
 @dataclass
@@ -88,6 +92,8 @@ def export_segments(
     user_dtype = published.schema("features")["user_id"]
     with _contact_files(config) as files, agreed_users(config, published.as_of, user_dtype) as agreed:
         plan = replace(plan_export(config, published, request.tool, files), agreed=agreed)
+        written_of = {table for table, _, _ in plan.published}
+        published.check_contents([name for name in needed if name not in _OF_COLUMNS or name in written_of])
         headers = [name for name in (config.exports.email, plan.user_id) if name]
         suppressed = suppressed_now(config, lists, headers, user_dtype)
         plan = with_refusals(config, plan, suppressed)

@@ -10,7 +10,9 @@ from typing import Final
 
 from engine.config import Config
 from engine.errors import ConfigError
-from engine.warehouse.dictionary import chosen, describe
+from engine.tables.layout import TABLES
+from engine.tables.manifest import table_record
+from engine.warehouse.dictionary import chosen, describe, described
 from engine.warehouse.statements import Asked
 from engine.warehouse.types import Dialect
 from engine.why.published import Published
@@ -63,6 +65,22 @@ def asked_of(
         ).checked()
         for table in describe(published, config, tables)
     )
+
+
+def asked_with_absent(
+    published: Published, config: Config, dialect: Dialect, place: Place, tables: Sequence[str] = ()
+) -> tuple[Asked, ...]:
+    """As `asked_of`, with a record without files for each table that the date has no rows of, such as `rejects`.
+
+    A warehouse may have rows of it, from an earlier run of the date.
+    """
+    there = {record.name for record in published.manifest.tables}
+    absent = [name for name in tables or TABLES if name in TABLES and name not in there]
+    present = [name for name in tables if name not in absent]
+    asked = asked_of(published, config, dialect, place, present) if present or not tables else ()
+    records = [table_record(name, published.as_of, (), ()) for name in dict.fromkeys(absent)]
+    empty = [Asked(described(one), one, published.as_of, dialect, place.schema).checked() for one in records]
+    return tuple(sorted((*asked, *empty), key=lambda one: TABLES.index(one.table.name)))
 
 
 def location_for(dialect: Dialect, location: str) -> str:

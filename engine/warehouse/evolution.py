@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,11 @@ class Loaded:
     table: str
     rows: int
     added: tuple[str, ...]
+
+
+def may_hold(asked: Asked, there: Collection[str]) -> bool:
+    """Whether a table of these columns can have rows of a table that the date has none of."""
+    return all(known_as(name, asked.dialect) in there for name in asked.table.key)
 
 
 def lacking(asked: Asked, there: Mapping[str, str]) -> tuple[Column, ...]:

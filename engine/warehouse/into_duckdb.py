@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.errors import ConfigError, ConflictError, TamisError
 from engine.warehouse.ddl import created
-from engine.warehouse.evolution import Loaded, lacking
+from engine.warehouse.evolution import Loaded, lacking, may_hold
 from engine.warehouse.rows import Rows
 from engine.warehouse.sql import known_as, quoted
 from engine.warehouse.statements import Asked, comments
@@ -20,7 +20,7 @@ def load_duckdb(file: Path, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
 
     Args:
         file: The database; made when it is not there.
-        asked: The tables, written down for DuckDB.
+        asked: The tables, written down for DuckDB; of one without files the date is taken out, if it is there.
         out: The output root.
 
     Raises:
@@ -33,7 +33,7 @@ def load_duckdb(file: Path, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
     connection = _open(duckdb, file)
     try:
         connection.execute("BEGIN TRANSACTION")
-        loaded = tuple(_load(connection, one, out) for one in asked)
+        loaded = tuple(done for one in asked if (done := _load(connection, one, out)) is not None)
         connection.execute("COMMIT")
     except BaseException as error:
         with suppress(duckdb.Error):
@@ -48,16 +48,21 @@ def load_duckdb(file: Path, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
     return loaded
 
 
-def _load(connection: Any, asked: Asked, out: Path) -> Loaded:
+def _load(connection: Any, asked: Asked, out: Path) -> Loaded | None:
+    there = _columns(connection, asked)
+    if not asked.record.records:
+        if not may_hold(asked, there):
+            return None
+        _take_out(connection, asked)
+        return Loaded(asked.table.name, 0, ())
     if asked.schema:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(asked.schema, 'duckdb')}")
-    there = _columns(connection, asked)
     added = lacking(asked, there) if there else ()
     for column in added:
         connection.execute(f"ALTER TABLE {asked.name} ADD COLUMN {asked.quote(column.name)} {asked.type_of(column)}")
     for statement in comments(asked) if there else created(asked):
         connection.execute(statement)
-    connection.execute(f"DELETE FROM {asked.name} WHERE as_of = ?", [asked.as_of])
+    _take_out(connection, asked)
     rows = Rows(asked, out)
     connection.register("tamis_rows", rows.reader())
     try:
@@ -69,6 +74,10 @@ def _load(connection: Any, asked: Asked, out: Path) -> Loaded:
         raise
     connection.unregister("tamis_rows")
     return Loaded(asked.table.name, rows.rows, tuple(column.name for column in added))
+
+
+def _take_out(connection: Any, asked: Asked) -> None:
+    connection.execute(f"DELETE FROM {asked.name} WHERE as_of = ?", [asked.as_of])
 
 
 def _columns(connection: Any, asked: Asked) -> dict[str, str]:

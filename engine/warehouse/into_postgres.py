@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import ConfigError, TamisError
 from engine.warehouse.ddl import created
-from engine.warehouse.evolution import Loaded, lacking
+from engine.warehouse.evolution import Loaded, lacking, may_hold
 from engine.warehouse.postgres_errors import connection_error, statement_error
 from engine.warehouse.rows import Rows
 from engine.warehouse.sql import known_as, quoted
@@ -32,7 +32,7 @@ def load_postgres(dsn: str, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
     Args:
         dsn: Address (`postgresql://…`) or `key=value` pairs as libpq reads them; what it lacks libpq takes from the
             environment (`PGHOST`, `PGPASSWORD`, …) and from `~/.pgpass`.
-        asked: The tables, written down for PostgreSQL.
+        asked: The tables, written down for PostgreSQL; of one without files the date is taken out, if it is there.
         out: The output root.
 
     Raises:
@@ -51,7 +51,7 @@ def load_postgres(dsn: str, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
         try:
             with closing(connection.cursor()) as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-                loaded = tuple(_load(cursor, one, out) for one in asked)
+                loaded = tuple(done for one in asked if (done := _load(cursor, one, out)) is not None)
             connection.commit()
         except driver.Error as error:
             with suppress(driver.Error):
@@ -75,8 +75,13 @@ def with_timeout(dsn: str) -> str:
     return f"{dsn} {limit}"
 
 
-def _load(cursor: Any, asked: Asked, out: Path) -> Loaded:
+def _load(cursor: Any, asked: Asked, out: Path) -> Loaded | None:
     _one(cursor, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text", f"tamis {asked.name}")
+    if not asked.record.records:
+        if not may_hold(asked, _columns(cursor, asked)):
+            return None
+        _take_out(cursor, asked)
+        return Loaded(asked.table.name, 0, ())
     if asked.schema and _one(cursor, "SELECT to_regnamespace($1)::text", quoted(asked.schema, "postgres")) is None:
         cursor.execute(f"CREATE SCHEMA {quoted(asked.schema, 'postgres')}")
     there = _columns(cursor, asked)
@@ -85,7 +90,7 @@ def _load(cursor: Any, asked: Asked, out: Path) -> Loaded:
         cursor.execute(f"ALTER TABLE {asked.name} ADD COLUMN {asked.quote(column.name)} {asked.type_of(column)}")
     for statement in _outdated_comments(cursor, asked, there) if there else created(asked):
         cursor.execute(statement)
-    cursor.execute(f"DELETE FROM {asked.name} WHERE as_of = $1", (asked.as_of,))
+    _take_out(cursor, asked)
     rows = Rows(asked, out)
     schema = None if asked.schema is None else known_as(asked.schema, "postgres")
     try:
@@ -96,6 +101,10 @@ def _load(cursor: Any, asked: Asked, out: Path) -> Loaded:
             raise rows.failure from None
         raise
     return Loaded(asked.table.name, rows.rows, tuple(column.name for column in added))
+
+
+def _take_out(cursor: Any, asked: Asked) -> None:
+    cursor.execute(f"DELETE FROM {asked.name} WHERE as_of = $1", (asked.as_of,))
 
 
 def _one(cursor: Any, query: str, value: str) -> Any:

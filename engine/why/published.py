@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -16,6 +16,7 @@ import polars as pl
 from engine.errors import ConfigError, IntegrityError
 from engine.segments.definition import Definition
 from engine.suggest import did_you_mean, some_of
+from engine.tables.durable import sha256_of
 from engine.tables.layout import manifest_path, manifests_folder
 from engine.tables.manifest import Manifest, TableRecord, read_manifest
 
@@ -109,6 +110,26 @@ class Published:
             return (scan if columns is None else scan.select(columns)).collect()
         except (FileNotFoundError, pl.exceptions.ComputeError) as error:
             raise _gone(self.as_of) from error
+
+    def check_contents(self, names: Collection[str]) -> None:
+        """Stop when a file of the named tables is not what was written; readers take a flipped bit for data.
+
+        Raises:
+            IntegrityError: One is not there, or differs from its SHA-256.
+        """
+        for name in names:
+            table = self.table(name)
+            for record in () if table is None else table.records:
+                try:
+                    changed = sha256_of(self.out / record.path) != record.sha256
+                except FileNotFoundError as error:
+                    raise _gone(self.as_of) from error
+                if changed:
+                    raise IntegrityError(
+                        f"{record.path}: the content differs from its SHA-256",
+                        code="table-mismatch",
+                        hint=f"The file was changed after it was written; run {self.as_of} again.",
+                    )
 
     @cached_property
     def user_dtype(self) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine.config import Config
 from engine.config_exports import CsvExport, Exports
-from engine.errors import ConfigError, DataError
+from engine.errors import ConfigError, DataError, IntegrityError
 from engine.exports import export as export_module
 from engine.exports.export import export_segments
 from engine.exports.record import ExportRecord, Request
@@ -435,6 +435,19 @@ def test_a_failure_leaves_nothing(awkward: Config, tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="No space"):
         run(awkward, tmp_path / "to")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_published_file_that_changed_is_not_exported(tmp_path: Path) -> None:
+    config = make(tmp_path, None, members={"x": [1, 2]})
+    (file,) = Path(config.out).glob("memberships/*/*.parquet")
+    content = file.read_bytes()
+    # One that readers take for data.
+    at = content.index((2).to_bytes(8, "little"))
+    file.chmod(0o644)
+    file.write_bytes(content[:at] + (3).to_bytes(8, "little") + content[at + 8 :])
+    with pytest.raises(IntegrityError, match=r"memberships/.*differs from its SHA-256"):
+        run(config, tmp_path / "to", "csv", segments=("x",))
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_user_with_two_contacts_is_refused(tmp_path: Path) -> None:

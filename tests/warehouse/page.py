@@ -97,8 +97,9 @@ PGPASSWORD=… tamis load postgres postgresql://tamis@db.example/crm --as-of 202
 One transaction takes the date out of every table and puts it in anew, so that a load can be repeated: running it
 twice, or twice at once, leaves one copy. The SHA-256 of every file is compared before its rows are sent. A table gets
 the columns that it lacks; a column whose type changed is refused (`load-schema`), as is a table of that name that is
-not one of Tamis. Columns that a date no longer has stay, and are null. Descriptions of tables and columns are written
-as comments.
+not one of Tamis. Columns that a date no longer has stay, and are null. A date without rows of a table, such as
+`rejects`, has no such table: what an earlier run of the date had loaded into it is taken out. Descriptions of tables
+and columns are written as comments.
 
 PostgreSQL is loaded by `COPY` in binary form. What the address lacks comes from the environment as libpq reads it
 (`PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`, `PGSSLMODE`, …) and from `~/.pgpass`; a password on the
@@ -111,8 +112,9 @@ Both need packages of their own: `pip install 'tamis[warehouse]'`.
 ## Statements
 
 The statements below are for the table `segments` with a few columns and two segments; `tamis ddl` gives those of a
-real date. Those for DuckDB, PostgreSQL and ClickHouse are run by the tests, all others are parsed in the dialect of
-the warehouse.
+real date. Of a table that the date has no rows of there are none: when the date was run again, take it out of that
+table yourself. Those for DuckDB, PostgreSQL and ClickHouse are run by the tests, all others are parsed in the dialect
+of the warehouse.
 """
 
 

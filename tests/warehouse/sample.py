@@ -16,7 +16,7 @@ from engine.tables.layout import partition_folder, table_folder
 from engine.tables.manifest import Manifest, TableRecord, dtypes_of, table_record
 from engine.tables.publish import publish
 from engine.tables.workspace import workspace
-from engine.warehouse.ddl import Place, asked_of
+from engine.warehouse.ddl import Place, asked_of, asked_with_absent
 from engine.warehouse.statements import Asked
 from engine.warehouse.types import Dialect
 from engine.why.published import Published, open_published
@@ -62,6 +62,9 @@ class HandMade:
     ) -> tuple[Asked, ...]:
         place = Place(schema=schema, location=LOCATIONS.get(dialect))
         return asked_of(self.published(as_of), self.config, dialect, place, tables)
+
+    def asked_with_absent(self, dialect: Dialect, *tables: str, schema: str | None = None) -> tuple[Asked, ...]:
+        return asked_with_absent(self.published(), self.config, dialect, Place(schema=schema), tables)
 
 
 def hand_made(folder: Path, attribute: str = "Prénom") -> HandMade:

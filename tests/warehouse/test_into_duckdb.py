@@ -13,7 +13,7 @@ from engine.errors import ConfigError, ConflictError, IntegrityError
 from engine.warehouse.into_duckdb import load_duckdb
 from tests.samples import AS_OF
 from tests.warehouse.loads import NEXT, damage, republish
-from tests.warehouse.sample import HandMade, frames, hand_made
+from tests.warehouse.sample import HandMade, frames, hand_made, publish_frames
 
 
 def rows(file: Path, table: str) -> list[tuple[Any, ...]]:
@@ -54,6 +54,13 @@ def test_another_run_of_the_date_takes_its_place_and_other_dates_stay(tmp_path: 
     assert (loaded.rows, loaded.added) == (4, ("weight",))
     found = rows(file, "memberships")
     assert [(row[0], row[-1]) for row in found] == [(AS_OF, 3.5)] * 4 + [(NEXT, None)] * 7
+    # A date without rows of a table has no such table.
+    publish_frames(made, AS_OF, {"features": frames(3)["features"]})
+    (loaded,) = load_duckdb(file, made.asked_with_absent("duckdb", "memberships"), made.out)
+    assert (loaded.table, loaded.rows) == ("memberships", 0)
+    assert {row[0] for row in rows(file, "memberships")} == {NEXT}
+    every = load_duckdb(file, made.asked_with_absent("duckdb"), made.out)
+    assert [(one.table, one.rows) for one in every] == [("features", 3), ("memberships", 0)]
 
 
 def test_a_type_that_changed_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def test_another_run_of_the_date_takes_its_place_and_other_dates_stay(
     assert (loaded.rows, loaded.added) == (4, ("weight",))
     found = rows(postgres, schema, "memberships")
     assert [(row[0], row[-1]) for row in found] == [(AS_OF, 3.5)] * 4 + [(NEXT, None)] * 7
+    # A date without rows of a table has no such table.
+    publish_frames(made, AS_OF, {"features": frames(3)["features"]})
+    every = load_postgres(postgres.dsn, made.asked_with_absent("postgres", schema=schema), made.out)
+    assert [(one.table, one.rows) for one in every] == [("features", 3), ("memberships", 0)]
+    assert {row[0] for row in rows(postgres, schema, "memberships")} == {NEXT}
 
 
 def test_a_type_that_changed_is_refused_and_nothing_is_lost(tmp_path: Path, postgres: Server, schema: str) -> None:
