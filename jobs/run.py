@@ -70,35 +70,34 @@ def run(
     watched = load_watched("run", day, config, settings)
     wanted = watched.loaded.config
     from engine import pipeline
+    from engine.record import RunRecord
 
     with session(wanted, quiet=quiet, watched=watched, before=lambda: ready(wanted, day, begin)) as opened:
-        done = _done(opened, begin, day)
-        if done is not None:
-            opened.skipped(noop_exit_code)
-            _show_done(done, Path(wanted.out), as_json=as_json, quiet=quiet)
-            return noop_exit_code
-        record = in_turn(
-            opened.config,
-            begin,
-            opened.executor,
-            lambda: pipeline.run(
+
+        def attempt() -> Manifest | RunRecord:
+            # Looked at after every wait: the run that was waited for may have been one of the same day.
+            return _done(opened, day) or pipeline.run(
                 opened.config, day, executor=opened.executor, accept=accept or (), progress=opened.progress
-            ),
-        )
-        record = opened.done(record)
+            )
+
+        found = in_turn(opened.config, begin, opened.executor, attempt)
+        if not isinstance(found, RunRecord):
+            opened.skipped(noop_exit_code)
+            _show_done(found, Path(wanted.out), as_json=as_json, quiet=quiet)
+            return noop_exit_code
+        record = opened.done(found)
     written = report_after(wanted, day, quiet=quiet) if report else None
     show_record(record, as_json=as_json, quiet=quiet, report=written)
     return ExitCode.DONE
 
 
-def _done(opened: Session, begin: Begin, day: date) -> Manifest | None:
+def _done(opened: Session, day: date) -> Manifest | None:
     """What is published for the day when it is not to be published again; None when it is to be run."""
     if opened.config.schedule.if_done == "again":
         return None
     from engine.schedule.settle import finish
 
-    config, executor = opened.config, opened.executor
-    return in_turn(config, begin, executor, lambda: finish(config, day, executor, opened.progress))
+    return finish(opened.config, day, opened.executor, opened.progress)
 
 
 def _show_done(manifest: Manifest, out: Path, *, as_json: bool, quiet: bool) -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from typer.testing import Result
 
 from engine.history.store import read_attempts
+from engine.schedule import settle, waiting
+from engine.tables.lock import writer_lock
 from engine.why.published import published_dates
 from jobs import clock
 from tests.schedule.samples import DAYS, day_of, write_log
@@ -24,7 +28,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> str:
 FIRST, SECOND = str(day_of(7)), str(day_of(9))
 
 
-def test_lines_and_a_summary(tamis: Tamis, config: str, tmp_path: Path) -> None:
+def test_lines_and_a_summary(tamis: Tamis, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("backfill", "-c", config, "--out", str(tmp_path / "out"), "--dates", f"{SECOND}, {FIRST}")
     result = tamis(*arguments)
     assert result.exit_code == 0, result.stderr
@@ -51,6 +55,15 @@ def test_lines_and_a_summary(tamis: Tamis, config: str, tmp_path: Path) -> None:
     assert record["done_before"] is True
     assert record["run_id"] == described["dates"][1]["run_id"]
     assert record["counts"]["users"] == described["dates"][1]["users"]
+
+    # Also where it was not done yet when another run was found at work, which is waited for.
+    monkeypatch.setattr(settle, "finish", Mock(wraps=settle.finish, side_effect=[None, DEFAULT]))
+    with ExitStack() as other:
+        other.enter_context(writer_lock(tmp_path / "out", "another"))
+        monkeypatch.setattr(waiting, "_wait", lambda *_: other.close())
+        waited = tamis(*run, "--if-done", "skip", "--noop-exit-code", "99", "--wait-for-lock", "60")
+    assert (waited.exit_code, waited.stdout) == (99, done.stdout), waited.stderr
+    assert "waiting up to 60 seconds" in waited.stderr
 
 
 def test_a_failure_ends_it_with_its_exit_code(tamis: Tamis, config: str, tmp_path: Path) -> None:
