@@ -85,8 +85,8 @@ class Exports(Section):
     """Attributes and their columns: a feature, a score, a column of the contacts, `user_id`, `segment`, `entered_on` or
     `as_of`, such as `{ SCORE = "engagement_score" }`."""
     suppress: Names = ()
-    """Files of addresses or user ids that are left out of every export: text with one per line, or CSV or Parquet with
-    a column `email` or `user_id`."""
+    """Files of addresses, user ids or telephone numbers that are left out of every export: text with one per line, or
+    CSV or Parquet with a column `email`, `user_id` or `phone`."""
     duplicates: Literal["first", "keep"] = "first"
     """Users who share an address: `first`: only the one with the smallest user id is written; `keep`: all."""
     readable_by: Literal["owner", "group"] = "owner"

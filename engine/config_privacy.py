@@ -24,8 +24,9 @@ class Privacy(Section):
     """Whether user ids are replaced by HMAC-SHA256 under the key as they are read, so that no table, rollup, bundle or
     log has a clear one. Exports of e-mail tools find addresses by the pseudonym."""
     opposed: Names = ()
-    """Files of ids or addresses of people who object to any use: text with one per line, or CSV or Parquet with a
-    column `user_id` or `email`; beside the list that `tamis suppress` keeps. They are left out of everything."""
+    """Files of ids, addresses or telephone numbers of people who object to any use: text with one per line, or CSV or
+    Parquet with a column `user_id`, `email` or `phone`; beside the list that `tamis suppress` keeps. They are left out
+    of everything."""
     keep_register: bool = True
     """Whether each run writes a record of processing to `_register/`."""
     controller: str = ""

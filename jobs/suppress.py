@@ -1,4 +1,4 @@
-"""`tamis suppress`: people who object to any use of their data, kept as keyed hashes of ids and addresses."""
+"""`tamis suppress`: people who object to any use of their data, kept as keyed hashes of ids, addresses and numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ Lists = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILE…",
-        help="Text with one id or address per line, or CSV or Parquet with a column user_id or email; - is stdin.",
+        help="Text with one id, address or telephone number per line, or CSV or Parquet with a column user_id, email "
+        "or phone; - is stdin.",
         show_default=False,
     ),
 ]
@@ -134,7 +135,7 @@ def check(
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many of some ids and addresses are on the list."""
+    """Say how many of some ids, addresses and telephone numbers are on the list."""
     settings = load(config, Settings(assignments or (), out)).config
     from engine.privacy.suppress import check_people
 

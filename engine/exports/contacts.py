@@ -18,6 +18,7 @@ from engine.contacts.read import cleaned_contacts
 from engine.contacts.rules import leaves_out
 from engine.contacts.shape import contact_schema
 from engine.events.identities import read_identities
+from engine.exports.listed import phones_of
 from engine.privacy.ids import id_rules
 from engine.privacy.links import keep_links
 from engine.remote.fetch import cache_folder
@@ -52,7 +53,9 @@ def contacts_as_of(
     apart = {contacts.user_id, contacts.valid_from}
     asked = [
         name
-        for name in dict.fromkeys((*_named(config.exports), *(one.on for one in contacts.enrich)))
+        for name in dict.fromkeys(
+            (*_named(config.exports), *phones_of(config).columns, *(one.on for one in contacts.enrich))
+        )
         if name in schema and name not in attributes and name not in apart
     ]
     rows = cleaned_contacts(config, as_of, asked)

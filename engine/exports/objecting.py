@@ -18,6 +18,7 @@ from engine.contacts.cleaning import clean, cleaned_columns, read_lists
 from engine.contacts.ids import user_ids
 from engine.contacts.text import as_text, is_textual
 from engine.exports.addresses import compared, trimmed
+from engine.exports.listed import compared_phone, named_phones
 from engine.exports.suppression import Suppressed
 from engine.privacy.ids import as_kept, id_rules, rows_erased
 from engine.privacy.key import load_key
@@ -25,7 +26,6 @@ from engine.privacy.key import load_key
 if TYPE_CHECKING:
     from engine.exports.plan import Plan
 
-_NOT_A_DIGIT: Final = r"[^\d]+"
 _VALUES: Final = {"value": pl.String, "refused": pl.UInt32}
 
 
@@ -65,12 +65,6 @@ class Objecting:
     cells: tuple[Cell, ...]
 
 
-def compared_phone(value: pl.Expr) -> pl.Expr:
-    """A telephone number as it is compared: its digits, without the zeros of an international call."""
-    digits = value.cast(pl.String).str.replace_all(_NOT_A_DIGIT, "").str.replace("^00", "")
-    return pl.when(digits != "").then(digits)
-
-
 def find_objecting(config: Config, plan: Plan, rows: pl.LazyFrame, key: pl.Expr, suppressed: Suppressed) -> Objecting:
     """The addresses and numbers of people who object, who were erased, or who refused something.
 
@@ -84,7 +78,7 @@ def find_objecting(config: Config, plan: Plan, rows: pl.LazyFrame, key: pl.Expr,
     columns = _reaching(config, plan)
     named = [name for _, name, _ in columns]
     address = pl.lit(None, pl.String) if plan.address is None else compared(pl.col(plan.address).cast(pl.String))
-    on = suppressed.holds(address, pl.col("user_id"))
+    on = suppressed.holds(address, pl.col("user_id"), named_phones(plan.phones))
     cells = [pl.col(name).alias(f"cell:{name}") for name in named]
     wanted = rows.select("user_id", key.alias("key"), on.alias("objects"), *cells)
     gone = _gone_rows(config, plan, suppressed, named)

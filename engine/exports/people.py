@@ -15,6 +15,7 @@ from engine.errors import DataError
 from engine.events.read import reading
 from engine.exports.addresses import compared, is_address, trimmed
 from engine.exports.consents import Agreed
+from engine.exports.listed import named_phones
 from engine.exports.objecting import Cell, find_objecting
 from engine.exports.plan import Plan
 from engine.exports.suppression import Suppressed
@@ -35,6 +36,8 @@ WITHOUT_CONSENT: Final = "without_consent"
 """The last reason to be looked at: none of the others holds for such a user."""
 _AGREED: Final = "__agreed"
 _REFUSED: Final = "__refused"
+_PHONE: Final = "__phone:{}"
+"""Columns with telephone numbers, beside those that are written."""
 
 _SAMPLED: Final = 64
 _ACTS: Final = {"entries": "enter", "exits": "exit"}
@@ -159,6 +162,7 @@ def _people(
         found = published.read(table, ["user_id", *own.values()], keys.contains(pl.col("user_id")))
         renamed = found.select("user_id", *(pl.col(column).alias(name) for name, column in own.items()))
         people = people.join(renamed, on="user_id", how="left", maintain_order="left")
+    phones = [_PHONE.format(name) for name in plan.phones]
     if plan.files:
         contacts = _contacts(plan, keys, people.schema["user_id"])
         people = people.join(contacts, on="__id", how="left", maintain_order="left")
@@ -173,13 +177,13 @@ def _people(
         "without_address": pl.col(KEY).is_null(),
         "invalid_address": ~is_address(pl.col("email")) if plan.key == "email" else pl.lit(False),
         "refused": refused(plan.tool, pl.col("email")),
-        "suppressed": suppressed.holds(address, pl.col("__id")),
+        "suppressed": suppressed.holds(address, pl.col("__id"), named_phones(phones)),
         "address_suppressed": pl.lit(False)
         if plan.objecting is None
         else pl.col(KEY).is_in(plan.objecting.keys.implode()).fill_null(value=False),
     }
     first = pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items())
-    told = people.with_columns(first.alias(LEFT_OUT)).drop("__id", "__known")
+    told = people.with_columns(first.alias(LEFT_OUT)).drop("__id", "__known", *phones)
     if plan.agreed is None or plan.refusing is None:
         return told
     return _with_consents(told, plan.agreed, plan.refusing, keys)
@@ -242,6 +246,7 @@ def _contacts(plan: Plan, keys: IdRange, dtype: pl.DataType) -> pl.DataFrame:
                 user_id.alias("__id"),
                 *(_own_text(column).alias(name) for name, column in own.items()),
                 *(pl.col(column).alias(name) for name, column in dict(plan.contacts).items()),
+                *(pl.col(column).alias(_PHONE.format(column)) for column in plan.phones),
             )
             .collect()
         )

@@ -19,6 +19,7 @@ from engine.events.read import reading
 from engine.exports.cells import is_exportable, is_text
 from engine.exports.consents import Agreed
 from engine.exports.contacts import contacts_as_of
+from engine.exports.listed import phones_of
 from engine.exports.objecting import Objecting
 from engine.privacy.ids import IdRules, id_rules
 from engine.suggest import did_you_mean
@@ -68,6 +69,7 @@ class Plan:
         table: The contacts in place of those of `files`: as of the date, and cleaned.
         agreed: What users agreed to (`engine.exports.consents`); None where nobody is asked.
         refusing: What users told apart by `key` refused: `__key` and `refused` (UInt32), a row each; None as `agreed`.
+        phones: Columns of the contacts with telephone numbers, which those of lists are compared with.
         objecting: What is written of nobody, as somebody has it who objects or was erased; None without contacts.
     """
 
@@ -86,6 +88,7 @@ class Plan:
     table: pl.DataFrame | None = None
     agreed: Agreed | None = None
     refusing: pl.DataFrame | None = None
+    phones: tuple[str, ...] = ()
     objecting: Objecting | None = None
 
 
@@ -170,10 +173,12 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
     key = _key(exports, tool)
     parts = list(dict.fromkeys(column.name.partition(":") for column in columns))
     roles = sum(wanted.is_role for wanted in _wanted(exports, tool, known)) if tool == "listmonk" else 0
-    needs_contacts = exports.email is not None or key == "client_id" or any(part[0] == "contacts" for part in parts)
+    reaching = exports.email is not None or exports.phone is not None
+    needs_contacts = reaching or key == "client_id" or any(part[0] == "contacts" for part in parts)
+    phones = tuple(name for name in phones_of(config).columns if name in schema)
     of_contacts = tuple((f"contacts:{name}", name) for table_name, _, name in parts if table_name == "contacts")
     client_id = exports.ga4.client_id if tool == "ga4" else None
-    named = ("user_id", exports.email, client_id, *dict(of_contacts).values())
+    named = ("user_id", exports.email, client_id, *dict(of_contacts).values(), *phones)
     needed = list(dict.fromkeys(name for name in named if name is not None))
     if needs_contacts and contacts is not None and table is None:
         # As a table they have been looked at already.
@@ -194,6 +199,7 @@ def plan_export(config: Config, published: Published, tool: Tool, files: Sequenc
         ids=id_rules(config) if table is None else IdRules(),
         # Nothing of the other columns stays in memory.
         table=table.select(needed) if table is not None and needs_contacts else None,
+        phones=phones if needs_contacts else (),
     )
 
 

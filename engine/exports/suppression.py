@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,15 +13,16 @@ import polars as pl
 
 from engine.errors import ConfigError
 from engine.events.probe import read_footers
-from engine.exports.addresses import compared, trimmed
+from engine.exports.addresses import trimmed
+from engine.exports.listed import TEL, Phones, forms, numbers_alone
 from engine.privacy.key import Key
 from engine.privacy.opposed import Opposed
 from engine.privacy.tombstones import Form
 from engine.suggest import some_of
 
 _HEADERS: Final = frozenset({"email", "emailaddress", "adresseemail", "mail", "address", "userid"})
+_PHONE_HEADERS: Final = frozenset({"phone", "phonenumber", "mobile", "telephone", "tel", "sms"})
 _SEPARATORS: Final = ";,\t"
-_WHOLE_NUMBER: Final = r"^[+-]?\d{1,19}$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,9 @@ class Suppressed:
     """What is on the lists.
 
     Attributes:
-        addresses: Each value as an address is compared; a value that is an id of a user does no harm here.
-        ids: Each value as the text of an id.
+        addresses: Each value as an address is compared, numbers as `engine.exports.listed` has them; a value that is an
+            id of a user does no harm here.
+        ids: Each value as the texts of an id that it may be.
         files: Path and number of values of each list.
         hashed: The list that an output root keeps; None without one.
     """
@@ -55,13 +57,19 @@ class Suppressed:
     files: tuple[tuple[str, int], ...]
     hashed: Hashed | None = None
 
-    def holds(self, address: pl.Expr, user_id: pl.Expr) -> pl.Expr:
-        """Whether a user is on a list: by the address (as it is compared) or by the text of the id."""
-        on = [address.is_in(self.addresses.implode()), user_id.is_in(self.ids.implode())]
+    def holds(self, address: pl.Expr, user_id: pl.Expr, numbers: Sequence[pl.Expr] = ()) -> pl.Expr:
+        """Whether a user is on a list: by the address (as it is compared), by the text of the id, or by a number."""
+        on = [user_id.is_in(self.ids.implode()), *map(self.reaches, (address, *numbers))]
         if self.hashed is not None:
-            opposed, key, form = self.hashed.opposed, self.hashed.key, self.hashed.form
-            on += [opposed.holds(address, "address", key), opposed.holds(user_id, form, key)]
+            on.append(self.hashed.opposed.holds(user_id, self.hashed.form, self.hashed.key))
         return pl.any_horizontal(*(found.fill_null(False) for found in on))
+
+    def reaches(self, address: pl.Expr) -> pl.Expr:
+        """Whether an address, or a telephone number as `engine.exports.listed` has it, is on a list."""
+        on = address.is_in(self.addresses.implode()).fill_null(value=False)
+        if self.hashed is None:
+            return on
+        return on | self.hashed.opposed.holds(address, "address", self.hashed.key)
 
 
 def with_linked(suppressed: Suppressed, links: pl.DataFrame | None) -> Suppressed:
@@ -82,26 +90,44 @@ def with_linked(suppressed: Suppressed, links: pl.DataFrame | None) -> Suppresse
     return replace(suppressed, ids=found.unique().sort())
 
 
-def read_suppressed(paths: Iterable[Path], headers: Collection[str] = ()) -> Suppressed:
-    """The lists in some files, each file once.
+def read_suppressed(paths: Iterable[Path], headers: Collection[str] = (), phones: Phones | None = None) -> Suppressed:
+    """The lists in some files, each file once; see `read_lists`."""
+    values, files = read_lists(paths, headers, phones)
+    every = forms(values, phones)
+    addresses = every["address"].unique(maintain_order=True)
+    return Suppressed(addresses, every["id"].unique(maintain_order=True), files)
+
+
+def read_lists(
+    paths: Iterable[Path], headers: Collection[str] = (), phones: Phones | None = None
+) -> tuple[pl.Series, tuple[tuple[str, int], ...]]:
+    """The values of some lists, and path and number of values of each file; each file once.
 
     A Parquet file or a CSV file with a header has columns `email` or `user_id` (or one of `headers`; capitals, blanks
-    and signs do not count); all such columns are used. Any other text file has one address or id per line.
+    and signs do not count), and `phone` where numbers of contacts are known; all such columns are used. Any other text
+    file has one address, id or number per line.
 
     Args:
         paths: The files.
         headers: More names of such columns.
+        phones: The numbers of the contacts; None where none can be compared.
+
+    Returns:
+        Texts, trimmed; those of a column of numbers begin with `tel:`.
 
     Raises:
-        ConfigError: Files that are not there, cannot be read or have no such column; all of them at once.
+        ConfigError: Files that are not there, cannot be read, have no such column, or have telephone numbers where
+            nothing is known to compare them with; all of them at once.
     """
-    known = _HEADERS | {_plain(header) for header in headers}
+    named = () if phones is None else phones.columns
+    numbers = {*_PHONE_HEADERS, *map(_plain, named)} if named else set()
+    kinds = dict.fromkeys(numbers, TEL) | dict.fromkeys((*_HEADERS, *map(_plain, headers)), "")
     columns: list[pl.Series] = []
     files: list[tuple[str, int]] = []
     problems: list[str] = []
     for path in dict.fromkeys(paths):
         try:
-            values = _values(path, known)
+            values = _values(path, kinds, phones)
         except (OSError, ValueError, csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else _reason(error)
             problems.append(f"  {path}: {reason}")
@@ -112,67 +138,100 @@ def read_suppressed(paths: Iterable[Path], headers: Collection[str] = ()) -> Sup
         raise ConfigError(
             "suppression lists cannot be read:\n" + "\n".join(problems),
             code="export-suppress",
-            hint="A list is text (UTF-8) with one address or user id per line, or CSV or Parquet with a column email "
-            "or user_id. Nothing was written.",
+            hint="A list is text (UTF-8) with one address, user id or telephone number per line, or CSV or Parquet "
+            "with a column email, user_id or phone. Nothing was written.",
         )
     every = pl.concat(columns) if columns else pl.Series("value", [], dtype=pl.String)
-    addresses, ids = _as_compared(every)
-    return Suppressed(addresses, ids, tuple(files))
+    return every, tuple(files)
 
 
-def ids_of_lines(lines: Iterable[str]) -> pl.Series:
-    """The ids or addresses in lines of text, one each, as `ids` of `Suppressed`."""
+def values_of_lines(lines: Iterable[str], phones: Phones | None = None) -> pl.Series:
+    """The values in lines of text, one each, trimmed.
+
+    Raises:
+        ConfigError: Telephone numbers, where nothing is known to compare them with.
+    """
     values = pl.Series("value", [line.removeprefix("\ufeff") for line in lines], dtype=pl.String)
-    return _as_compared(values.to_frame().select(trimmed(pl.col("value"))).drop_nulls()["value"])[1]
+    found = values.to_frame().select(trimmed(pl.col("value"))).drop_nulls()["value"]
+    try:
+        _check_numbers(found, phones)
+    except ValueError as error:
+        raise ConfigError(str(error), code="export-suppress", hint="Nothing was written.") from error
+    return found
 
 
-def _as_compared(every: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Different values as addresses and as ids."""
-    value = pl.col("value")
-    number = pl.when(value.str.contains(_WHOLE_NUMBER)).then(value.cast(pl.Int64, strict=False).cast(pl.String))
-    found = every.unique(maintain_order=True).to_frame().select(address=compared(value), id=number.fill_null(value))
-    return found["address"], found["id"]
+def _check_numbers(values: pl.Series, phones: Phones | None) -> None:
+    """Stop where nobody would be found by a telephone number: who gave it must not believe that it is honoured.
+
+    Raises:
+        ValueError: How many numbers there are, and what is missing.
+    """
+    found = 0 if phones is None or phones.columns else numbers_alone(values)
+    if found:
+        message = (
+            f"{found} of its values can only be telephone numbers (they begin with +), and no column of the contacts "
+            "is known to compare them with: name it in contacts.cleaning.phone or exports.phone; ids stand below a "
+            "header user_id"
+        )
+        raise ValueError(message)
 
 
-def _values(path: Path, known: Collection[str]) -> pl.Series:
+def _values(path: Path, kinds: Mapping[str, str], phones: Phones | None) -> pl.Series:
+    """Texts of the columns of a list; `kinds` says what those of a header begin with."""
     if path.suffix.lower() in {".parquet", ".pq"}:
-        columns = _parquet_columns(path, known)
+        columns = _parquet_columns(path, kinds, phones)
     else:
-        columns = [pl.Series("value", _text_values(path, known), dtype=pl.String)]
+        columns = [pl.Series("value", _text_values(path, kinds, phones), dtype=pl.String)]
     value = pl.col("value")
-    return pl.concat(columns).to_frame().select(trimmed(value)).drop_nulls()["value"]
+    # What has no digit says nobody's number.
+    said = ~value.str.contains(rf"^{TEL}\D*$")
+    return pl.concat(columns).to_frame().select(trimmed(value)).drop_nulls().filter(said)["value"]
 
 
-def _parquet_columns(path: Path, known: Collection[str]) -> list[pl.Series]:
+def _parquet_columns(path: Path, kinds: Mapping[str, str], phones: Phones | None) -> list[pl.Series]:
     (footer,) = read_footers([path])
     if footer.problem:
         raise ValueError(footer.problem)
     schema = pl.read_parquet_schema(path)
-    names = list(schema) if len(schema) == 1 else [name for name in schema if _plain(name) in known]
+    names = [name for name in schema if _plain(name) in kinds]
+    unnamed = not names and len(schema) == 1
+    names = list(schema) if unnamed else names
     usable = [name for name in names if schema[name].is_integer() or schema[name] in (pl.String, pl.Categorical)]
     if not usable or len(usable) < len(names):
         raise ValueError(_no_column(f"{name} {dtype}" for name, dtype in schema.items()))
     frame = pl.read_parquet(path, columns=usable, glob=False)
-    return [frame[name].cast(pl.String).alias("value") for name in usable]
+    texts = {name: frame[name].cast(pl.String).alias("value") for name in usable}
+    if unnamed:
+        _check_numbers(texts[usable[0]], phones)
+    return [(kinds.get(_plain(name), "") + text).alias("value") for name, text in texts.items()]
 
 
-def _text_values(path: Path, known: Collection[str]) -> list[str]:
+def _text_values(path: Path, kinds: Mapping[str, str], phones: Phones | None) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         header = lines.readline().rstrip("\r\n")
         for separator in _SEPARATORS:
             cells = next(csv.reader([header], delimiter=separator), [])
-            places = [place for place, cell in enumerate(cells) if _plain(cell) in known]
+            places = [(place, kinds[_plain(cell)]) for place, cell in enumerate(cells) if _plain(cell) in kinds]
             if places:
                 rows = csv.reader(lines, delimiter=separator)
-                return [row[place] for row in rows for place in places if place < len(row)]
+                return [
+                    kind + row[place]
+                    for row in rows
+                    for place, kind in places
+                    if row[place : place + 1] not in ([], [""])
+                ]
         if any(separator in header for separator in _SEPARATORS):
             raise ValueError(_no_column([]))
-        return [line.strip().removeprefix('"').removesuffix('"') for line in (header, *lines)]
+        values = [line.strip().removeprefix('"').removesuffix('"') for line in (header, *lines)]
+    _check_numbers(pl.Series(values, dtype=pl.String), phones)
+    return values
 
 
 def _no_column(columns: Iterable[str]) -> str:
     listed = some_of(columns)
-    return "expected a column email or user_id" + (f", got {listed}" if listed else "")
+    return "expected a column email, user_id or, where numbers of contacts are known, phone" + (
+        f", got {listed}" if listed else ""
+    )
 
 
 def _plain(header: str) -> str:

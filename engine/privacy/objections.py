@@ -1,7 +1,7 @@
 """Which users of a run object: from the list that the output root keeps, and from files of the configuration.
 
-A value of a list is compared with ids and with the addresses of the contacts; whoever is linked to an id that objects
-objects.
+A value of a list is compared with ids, and with the addresses and telephone numbers of the contacts; whoever is linked
+to an id that objects objects.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import polars as pl
 from engine.config import Config
 from engine.contacts.read import cleaned_contacts
 from engine.exports.addresses import compared
+from engine.exports.listed import named_phones, phones_of
 from engine.exports.suppression import Hashed, Suppressed, read_suppressed
 from engine.privacy.ids import IdRules, id_rules
 from engine.privacy.key import Key, key_source, load_key
@@ -78,7 +79,7 @@ def objections(config: Config, rules: IdRules | None = None) -> Suppressed | Non
     if not len(opposed) and not config.privacy.opposed:
         return None
     headers = [] if config.contacts is None else [config.contacts.user_id]
-    clear = as_listed(read_suppressed(map(Path, config.privacy.opposed), headers), rules)
+    clear = as_listed(read_suppressed(map(Path, config.privacy.opposed), headers, phones_of(config)), rules)
     if not len(opposed):
         return clear
     kept = (str(opposed_file(Path(config.out))), len(opposed))
@@ -98,7 +99,7 @@ def suppressed_users(config: Config, lists: Sequence[Path], headers: Sequence[st
         IntegrityError: The list of the output root is damaged.
     """
     rules = id_rules(config)
-    given = as_listed(read_suppressed(lists, headers), rules)
+    given = as_listed(read_suppressed(lists, headers, phones_of(config)), rules)
     more = objections(config, rules)
     if more is None:
         return given
@@ -128,24 +129,17 @@ def _hashed(config: Config, opposed: Opposed, rules: IdRules) -> Hashed:
 
 
 def _by_address(config: Config, listed: Suppressed) -> pl.Series:
-    """The users whose contact has an address that objects."""
+    """The users whose contact has an address or a telephone number that objects."""
     nobody = pl.Series(_ID, [], pl.String)
     if config.contacts is None:
         return nobody
     named = (config.contacts.cleaning.email, config.exports.email)
-    columns = list(dict.fromkeys(name for name in named if name is not None))
+    addresses = list(dict.fromkeys(name for name in named if name is not None))
+    phones = phones_of(config).columns
+    columns = [*addresses, *(name for name in phones if name not in addresses)]
     if not columns:
         return nobody
     contacts = cleaned_contacts(config, columns=columns).select(_ID, *columns)
-    found = [nobody]
-    for rows in contacts.iter_slices(_ROWS):
-        holds = [_holds(listed, compared(pl.col(name).cast(pl.String))) for name in columns]
-        found.append(rows.filter(pl.any_horizontal(*holds))[_ID])
-    return pl.concat(found)
-
-
-def _holds(listed: Suppressed, address: pl.Expr) -> pl.Expr:
-    on = [address.is_in(listed.addresses.implode()).fill_null(value=False)]
-    if listed.hashed is not None:
-        on.append(listed.hashed.opposed.holds(address, "address", listed.hashed.key))
-    return pl.any_horizontal(*on)
+    reached = [*(compared(pl.col(name).cast(pl.String)) for name in addresses), *named_phones(phones)]
+    objects = pl.any_horizontal(*map(listed.reaches, reached))
+    return pl.concat([nobody, *(rows.filter(objects)[_ID] for rows in contacts.iter_slices(_ROWS))])

@@ -1,9 +1,9 @@
-"""Who objects to any use of their data: keyed hashes of ids and addresses, and nothing that is clear.
+"""Who objects to any use of their data: keyed hashes of ids, addresses and numbers, and nothing clear.
 
     <out>/_privacy/opposed.json
 
-A value may be an id or an address, which nobody says of a list: each is kept as what it would be as either. Addresses
-are compared trimmed, in NFC and small letters; ids trimmed and in NFC.
+A value may be an id, an address or a telephone number, which nobody says of a list: each is kept as what it would be as
+any of them (`engine.exports.listed`). Rows with one address are of one person, in several spellings of an id.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 import polars as pl
 
 from engine.errors import ConfigError
-from engine.exports.addresses import compared
+from engine.exports.listed import Phones, forms
 from engine.privacy.key import Key
 from engine.privacy.pseudonyms import keyed_hash, pseudonym
 from engine.privacy.tombstones import damaged
@@ -39,18 +39,19 @@ class Opposed:
     """Everybody who objects.
 
     Attributes:
-        people: One row each, sorted: `key` (id of the key), the hashes of the value as `id`, of its `pseudonym` and as
-            `address` (128 bits of an HMAC each), and `added` (ISO date).
+        people: One row per person and id, sorted: `key` (id of the key), the hashes of the value as `id`, of its
+            `pseudonym` and as `address` (128 bits of an HMAC each), and `added` (ISO date).
     """
 
     people: pl.DataFrame
 
     def __len__(self) -> int:
-        return self.people.height
+        return self.people.select("key", "address").n_unique()
 
     def counts(self) -> dict[str, int]:
         """How many were added on each day."""
-        return dict(sorted(Counter(self.people["added"].to_list()).items()))
+        days = self.people.group_by("key", "address").agg(pl.col("added").min())["added"]
+        return dict(sorted(Counter(days.to_list()).items()))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ class Opposed:
         """Whether each value is on the list (false for null).
 
         Args:
-            values: Ids as text, their pseudonyms, or addresses as they are compared.
+            values: Ids as text, their pseudonyms, or addresses and numbers as `engine.exports.listed` has them.
             kind: `id`, `pseudonym` or `address`.
             key: The current key, with the earlier ones.
 
@@ -127,26 +128,27 @@ def write_opposed(opposed: Opposed, out: Path) -> None:
     durable_json({"format": _FORMAT, "people": rows}, opposed_file(out))
 
 
-def with_opposed(opposed: Opposed, values: pl.Series, key: Key, added: date) -> Opposed:
+def with_opposed(opposed: Opposed, values: pl.Series, key: Key, added: date, phones: Phones | None = None) -> Opposed:
     """The list with more people; those who are on it stay as they are.
 
     Args:
         opposed: The earlier list.
-        values: Their ids, pseudonyms or addresses, as text.
+        values: Their ids, pseudonyms, addresses or telephone numbers, as text.
         key: The current key.
         added: The day.
+        phones: The numbers of the contacts, which those of the values are written like.
     """
-    new = _hashed(values, key).with_columns(added=pl.lit(added.isoformat())).select(_SCHEMA.names())
-    every = pl.concat([opposed.people, new]).unique(["key", "id"], keep="first", maintain_order=True)
-    return Opposed(every.sort("key", "id"))
+    new = _hashed(values, key, phones).with_columns(added=pl.lit(added.isoformat())).select(_SCHEMA.names())
+    every = pl.concat([opposed.people, new]).unique(["key", "id", "address"], keep="first", maintain_order=True)
+    return Opposed(every.sort("key", "id", "address"))
 
 
-def without_opposed(opposed: Opposed, values: pl.Series, key: Key) -> Opposed:
+def without_opposed(opposed: Opposed, values: pl.Series, key: Key, phones: Phones | None = None) -> Opposed:
     """The list without some people, whichever key they were added with, as far as it is at hand."""
     kept = opposed.people
     for one in (key, *key.earlier):
-        gone = _hashed(values, one)["id"]
-        kept = kept.filter((pl.col("key") != one.id) | ~pl.col("id").is_in(gone.implode()))
+        gone = _hashed(values, one, phones)
+        kept = kept.filter((pl.col("key") != one.id) | ~_is_one_of(gone))
     return Opposed(kept)
 
 
@@ -172,26 +174,30 @@ def check_comparable(opposed: Opposed, key: Key) -> None:
         )
 
 
-def held(opposed: Opposed, values: pl.Series, key: Key) -> int:
+def held(opposed: Opposed, values: pl.Series, key: Key, phones: Phones | None = None) -> int:
     """How many of some values are on the list."""
-    given = values.drop_nulls().unique().sort().alias("value").to_frame()
-    found = [
-        _hash(pl.col("value"), one, "id").is_in(opposed.people.filter(pl.col("key") == one.id)["id"].implode())
-        for one in (key, *key.earlier)
-    ]
-    return given.filter(pl.any_horizontal(*found)).height
+    found = []
+    for one in (key, *key.earlier):
+        listed = opposed.people.filter(pl.col("key") == one.id)
+        found.append(_hashed(values, one, phones).filter(_is_one_of(listed))["value"])
+    return pl.concat(found).n_unique()
 
 
-def _hashed(values: pl.Series, key: Key) -> pl.DataFrame:
-    """Once each: `key`, and the hashes of what a value would be as an id, a pseudonym and an address."""
-    given = values.drop_nulls().unique().sort().alias("value").to_frame()
-    value = pl.col("value")
-    made = pl.when(value.str.contains(_IS_PSEUDONYM)).then(value).otherwise(pseudonym(value, key))
-    return given.select(
+def _is_one_of(people: pl.DataFrame) -> pl.Expr:
+    """Whether a row has the id of one of them, or the address: two spellings of it are one."""
+    return pl.any_horizontal(pl.col(name).is_in(people[name].unique().implode()) for name in ("id", "address"))
+
+
+def _hashed(values: pl.Series, key: Key, phones: Phones | None) -> pl.DataFrame:
+    """`value`, `key`, and the hashes of what it would be as an id, a pseudonym and an address; a row per id."""
+    own = pl.col("id")
+    made = pl.when(own.str.contains(_IS_PSEUDONYM)).then(own).otherwise(pseudonym(own, key))
+    return forms(values, phones).select(
+        "value",
         key=pl.lit(key.id),
-        id=_hash(value, key, "id"),
+        id=_hash(own, key, "id"),
         pseudonym=_hash(made, key, "pseudonym"),
-        address=_hash(compared(value), key, "address"),
+        address=_hash(pl.col("address"), key, "address"),
     )
 
 

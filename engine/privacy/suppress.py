@@ -11,7 +11,8 @@ import polars as pl
 
 from engine.config import Config
 from engine.errors import ConfigError
-from engine.exports.suppression import Suppressed, ids_of_lines, read_suppressed
+from engine.exports.listed import forms, phones_of
+from engine.exports.suppression import Suppressed, read_lists, read_suppressed, values_of_lines
 from engine.privacy.key import Key, key_source, load_key
 from engine.privacy.opposed import (
     Opposed,
@@ -32,8 +33,8 @@ class Changed:
 
     Attributes:
         file: Where it is kept.
-        given: Different ids and addresses that were given.
-        changed: How many of them were added or removed; the others were there, or not there, already.
+        given: Different ids, addresses and telephone numbers that were given.
+        changed: How many people were added or removed; the others were there, or not there, already.
         listed: How many are on the list now, or would be.
         written: Whether the list was written.
     """
@@ -65,19 +66,20 @@ class ListedPeople:
 
 
 def given_values(config: Config, files: Iterable[Path], lines: Iterable[str] = ()) -> pl.Series:
-    """The ids and addresses in files and lines, trimmed.
+    """The ids, addresses and telephone numbers in files and lines, trimmed.
 
     Raises:
-        ConfigError: Files that cannot be read, or nobody in them.
+        ConfigError: Files that cannot be read, nobody in them, or numbers where nothing is known to compare them with.
     """
     headers = [] if config.contacts is None else [config.contacts.user_id]
-    found = pl.concat([read_suppressed(files, headers).ids, ids_of_lines(lines)]).unique().sort()
+    phones = phones_of(config)
+    found = pl.concat([read_lists(files, headers, phones)[0], values_of_lines(lines, phones)]).unique().sort()
     if not found.len():
         raise ConfigError(
-            "expected ids or addresses, got none",
+            "expected ids, addresses or telephone numbers, got none",
             code="users-missing",
-            hint="A list is text (UTF-8) with one id or address per line, or CSV or Parquet with a column email or "
-            "user_id.",
+            hint="A list is text (UTF-8) with one of them per line, or CSV or Parquet with a column email, user_id or "
+            "phone.",
         )
     return found
 
@@ -89,7 +91,10 @@ def add_people(config: Config, values: pl.Series, added: date, *, dry_run: bool 
         ConfigError: No key, or a folder that cannot be written to.
         IntegrityError: The list is damaged.
     """
-    return _change(config, values, lambda opposed, key: with_opposed(opposed, values, key, added), dry_run=dry_run)
+    phones = phones_of(config)
+    return _change(
+        config, values, lambda opposed, key: with_opposed(opposed, values, key, added, phones), dry_run=dry_run
+    )
 
 
 def remove_people(config: Config, values: pl.Series, *, confirmed: bool) -> Changed:
@@ -99,7 +104,10 @@ def remove_people(config: Config, values: pl.Series, *, confirmed: bool) -> Chan
         ConfigError: No key, or a folder that cannot be written to.
         IntegrityError: The list is damaged.
     """
-    return _change(config, values, lambda opposed, key: without_opposed(opposed, values, key), dry_run=not confirmed)
+    phones = phones_of(config)
+    return _change(
+        config, values, lambda opposed, key: without_opposed(opposed, values, key, phones), dry_run=not confirmed
+    )
 
 
 def remove_of_earlier_keys(config: Config, *, confirmed: bool) -> Changed:
@@ -113,18 +121,21 @@ def remove_of_earlier_keys(config: Config, *, confirmed: bool) -> Changed:
 
 
 def check_people(config: Config, values: pl.Series) -> tuple[int, int]:
-    """How many of some ids and addresses object, and how many were asked for.
+    """How many of some ids, addresses and telephone numbers object, and how many were asked for.
 
     Raises:
         ConfigError: No key.
         IntegrityError: The list is damaged.
     """
     opposed = read_opposed(Path(config.out))
-    clear = _clear(config)
-    on = values.is_in(clear.ids.implode())
+    clear, phones = _clear(config), phones_of(config)
+    named = forms(values, phones).filter(
+        pl.col("id").is_in(clear.ids.implode()) | pl.col("address").is_in(clear.addresses.implode())
+    )
+    on = values.is_in(named["value"].implode())
     key = load_key(key_source(config)) if len(opposed) else None
     others = values.filter(~on)
-    return int(on.sum()) + (held(opposed, others, key) if key is not None else 0), values.len()
+    return int(on.sum()) + (held(opposed, others, key, phones) if key is not None else 0), values.len()
 
 
 def list_people(config: Config) -> ListedPeople:
@@ -141,7 +152,7 @@ def list_people(config: Config) -> ListedPeople:
 
 def _clear(config: Config) -> Suppressed:
     headers: Sequence[str] = [] if config.contacts is None else [config.contacts.user_id]
-    return read_suppressed(map(Path, config.privacy.opposed), headers)
+    return read_suppressed(map(Path, config.privacy.opposed), headers, phones_of(config))
 
 
 def _change(config: Config, values: pl.Series, change: Callable[[Opposed, Key], Opposed], *, dry_run: bool) -> Changed:

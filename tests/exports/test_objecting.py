@@ -124,6 +124,24 @@ def test_gd08_it_holds_under_pseudonyms_and_for_contacts_that_a_rule_leaves_out(
 
 
 @pytest.mark.parametrize("cleaned", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_gd08_who_objects_by_a_telephone_number_is_not_written(tmp_path: Path, *, cleaned: bool, kept: bool) -> None:
+    made = config(tmp_path)
+    if cleaned:
+        assert made.contacts is not None
+        cleaning = Cleaning(phone="mobile", phone_region="FR")
+        made = made.model_copy(update={"contacts": made.contacts.model_copy(update={"cleaning": cleaning})})
+    # The contacts have it without the country: as E.164 it is known all the same.
+    number = "+33 6 22 22 22 22" if cleaned else "06.22.22.22.22"
+    (tmp_path / "no.txt").write_text(number, encoding="utf-8")
+    if kept:
+        add_people(made, pl.Series("id", [number], pl.String), DAY)
+    found, lines = unit(made, tmp_path / "to", suppress=() if kept else (tmp_path / "no.txt",))
+    assert [line.split(";")[0] for line in lines] == ["a@x.org"]
+    assert (found.left_out["suppressed"], found.left_out["address_suppressed"]) == (1, 0)
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
 @pytest.mark.parametrize("why", ["objects", "erased", "withdrawn"])
 def test_gd08_a_number_of_somebody_who_objects_is_left_empty(tmp_path: Path, why: str, *, cleaned: bool) -> None:
     made = config(tmp_path, {1: "a@x.org", 2: "b@x.org", 3: "c@x.org", 9: "d@x.org"})

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from engine.errors import ConfigError
+from engine.exports.listed import Phones, forms
 from engine.exports.suppression import read_suppressed
 
 
@@ -48,6 +49,46 @@ def test_ids_are_whole_numbers_or_text(tmp_path: Path) -> None:
     users = pl.DataFrame({"id": ["7", "8", "x1", "X1", "9"], "address": ["a@b.org", None, None, None, None]})
     held = users.select(found.holds(pl.col("address"), pl.col("id")).alias("held"))["held"]
     assert held.to_list() == [True, True, True, False, False]
+    # Ids that are text keep their zeros.
+    assert {"007", "7"} <= set(found.ids)
+
+
+@pytest.mark.parametrize(
+    ("value", "region", "address", "ids"),
+    [
+        ("+33 6 12-34.56 78", "FR", "tel:33612345678", {"+33 6 12-34.56 78"}),
+        ("0612345678", "FR", "tel:33612345678", {"0612345678", "612345678"}),
+        ("0612345678", None, "tel:0612345678", {"0612345678", "612345678"}),
+        ("0033612345678", None, "tel:33612345678", {"0033612345678", "33612345678"}),
+        ("(030) 123456", "DE", "tel:4930123456", {"(030) 123456"}),
+        ("tel:612345678", "FR", "tel:33612345678", {"tel:33612345678"}),
+        ("tel:none", "FR", None, set()),
+        ("612345678", "FR", "612345678", {"612345678"}),
+        ("u-612345678", "FR", "u-612345678", {"u-612345678"}),
+        ("Ann@B.org", "FR", "ann@b.org", {"Ann@B.org"}),
+    ],
+)
+def test_a_value_is_all_that_it_may_be(value: str, region: str | None, address: str | None, ids: set[str]) -> None:
+    found = forms(pl.Series([value]), Phones(("mobile",), region))
+    assert set(found["address"]) == ({address} - {None})
+    assert set(found["id"]) == ids
+
+
+def test_numbers_are_taken_where_they_can_be_compared_and_refused_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("E-mail;Mobile\na@b.org;612345678\nb@b.org;-\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("u1\n+33 6 12 34 56 78\n", encoding="utf-8")
+    (tmp_path / "c.csv").write_text("user_id\n+33612345678\n", encoding="utf-8")
+    paths = [tmp_path / name for name in ("a.csv", "b.txt", "c.csv")]
+    found = read_suppressed(paths, [], Phones(("mobile",), "FR"))
+    assert set(found.addresses) == {"a@b.org", "b@b.org", "tel:33612345678", "u1"}
+    assert [values for _, values in found.files] == [3, 2, 1]
+    assert set(read_suppressed([paths[0]], [], Phones()).addresses) == {"a@b.org", "b@b.org"}
+    with pytest.raises(ConfigError, match="1 of its values can only be telephone numbers") as refused:
+        read_suppressed(paths, [], Phones())
+    # Below the header of ids it is an id.
+    assert "b.txt" in refused.value.message
+    assert "c.csv" not in refused.value.message
+    assert "612" not in refused.value.message
 
 
 def test_lists_that_cannot_be_read_are_all_named_without_what_they_hold(tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ user_id = "customer"
 
 [exports]
 email = "mail"
+phone = "mobile"
 """
-USERS = ["u1", "u2", "u3", "u4", "c9"]
+USERS = ["u1", "u2", "u3", "u4", "c9", "007"]
 LINKS = pl.DataFrame({"from_id": ["c9"], "to_id": ["u4"]})
 
 
@@ -43,7 +44,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TAMIS_KEY", SECRET)
     (tmp_path / "tamis.toml").write_text(TOML, encoding="utf-8")
     mails = ["U1@Example.com ", "u2@example.com", None]
-    pl.DataFrame({"customer": ["u1", "u2", "u3"], "mail": mails}).write_parquet(tmp_path / "contacts.parquet")
+    contacts = {"customer": ["u1", "u2", "u3"], "mail": mails, "mobile": [None, "0622222222", "+33 6 33 33 33 33"]}
+    pl.DataFrame(contacts).write_parquet(tmp_path / "contacts.parquet")
     (tmp_path / "clear.txt").write_text("u3\n", encoding="utf-8")
     return tmp_path / "tamis.toml"
 
@@ -78,6 +80,9 @@ def opposed(config: Config, links: pl.DataFrame | None = None) -> list[str] | No
         ((" U2@EXAMPLE.COM", "u4"), ["u2", "u4"]),
         (("c9",), ["c9", "u4"]),
         (("nobody@example.com",), []),
+        (("0033633333333",), ["u3"]),
+        (("06 22 22 22 22", "+33611111111"), ["u2"]),
+        (("007",), ["007"]),
     ],
 )
 def test_gd08_objections_reach_users_by_id_by_address_and_by_link(
@@ -85,6 +90,9 @@ def test_gd08_objections_reach_users_by_id_by_address_and_by_link(
 ) -> None:
     config = configured(file, *(value.strip() for value in values), **{"privacy.pseudonyms": pseudonyms})
     assert opposed(config, LINKS) == wanted
+    (file.parent / "clear.txt").write_text("\n".join(values), encoding="utf-8")
+    lists = {"privacy.opposed": [str(file.parent / "clear.txt")], "out": str(file.parent / "other")}
+    assert opposed(configured(file, **lists, **{"privacy.pseudonyms": pseudonyms}), LINKS) == wanted
 
 
 @pytest.mark.parametrize("pseudonyms", [False, True])
@@ -118,11 +126,11 @@ def test_gd08_exports_leave_out_who_objects_by_id_and_by_address(file: Path, pse
     people = pl.DataFrame(
         {
             "id": [pseudonym_of(user, key) if pseudonyms else user for user in USERS],
-            "address": ["u1@example.com", "u2@example.com", None, None, None],
+            "address": ["u1@example.com", "u2@example.com", None, None, None, None],
         }
     )
     found = people.select(suppressed.holds(pl.col("address"), pl.col("id")).alias("on"))["on"]
-    assert found.to_list() == [True, True, False, True, False]
+    assert found.to_list() == [True, True, False, True, False, False]
     assert [values for _, values in suppressed.files] == [1, 2]
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from engine.errors import ConfigError, IntegrityError
+from engine.exports.listed import Phones
 from engine.privacy.key import Key
 from engine.privacy.opposed import (
     check_comparable,
@@ -58,6 +59,26 @@ def test_gd08_adding_again_and_removing(tmp_path: Path) -> None:
     assert again.counts() == {"2026-02-01": 2, "2026-03-01": 1}
     left = without_opposed(again, pl.Series(["a", "zzz"]), KEY)
     assert (len(left), held(left, pl.Series(["a", "b", "c"]), KEY)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [("Ana@Example.com", " ana@example.com"), ("+33 6 12 34 56 78", "0612345678"), ("0007", "0007")],
+)
+def test_gd08_another_spelling_is_the_same_person(tmp_path: Path, given: str, asked: str) -> None:
+    phones = Phones(("mobile",), "FR")
+    once = with_opposed(read_opposed(tmp_path), pl.Series([given]), KEY, DAY, phones)
+    again = with_opposed(once, pl.Series([asked]), KEY, date(2026, 3, 1), phones)
+    assert (len(once), len(again), again.counts()) == (1, 1, {"2026-02-01": 1})
+    assert held(once, pl.Series([asked, "zzz"]), KEY, phones) == 1
+    assert len(without_opposed(again, pl.Series([asked]), KEY, phones)) == 0
+
+
+def test_gd08_an_id_with_zeros_is_found_whether_ids_are_text_or_numbers(tmp_path: Path) -> None:
+    opposed = with_opposed(read_opposed(tmp_path), pl.Series(["0007"]), KEY, DAY)
+    assert held_by(opposed, "id", ["0007", "7", "007"]) == [True, True, False]
+    named = [pseudonym_of(text, KEY) for text in ("0007", "7", "007")]
+    assert held_by(opposed, "pseudonym", named) == [True, True, False]
 
 
 def test_gd06_objections_outlive_a_change_of_keys(tmp_path: Path) -> None:
