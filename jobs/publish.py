@@ -50,6 +50,9 @@ def publish(
         write(sys.stdout, clean(f"Nothing to commit: {tables_url(loaded)} holds what is published."))
         return
     header = ("table", "as_of", "rows", "files", "version", "run")
-    rows = [(one.table, one.as_of, one.rows, one.files, str(one.version), one.run_id) for one in outcome.committed]
+    rows = [
+        (one.table, one.as_of, one.rows, one.files, "–" if one.version is None else str(one.version), one.run_id)
+        for one in outcome.committed
+    ]
     print_table(header, rows)
     write(sys.stdout, clean(f"{plural(len(rows), 'commit')} to {tables_url(loaded)}"))

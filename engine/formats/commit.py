@@ -261,8 +261,11 @@ def _catalog(config: Config, url: str) -> str:
         folder, name = Path(url), "catalog.db"
     else:
         folder, name = Path(config.out) / "_formats", f"catalog-{sha256(url.encode()).hexdigest()[:10]}.db"
+    from sqlalchemy.engine import URL
+
     disk.make_folder(folder)
-    return f"sqlite:///{folder.absolute() / name}"
+    # Some characters of a path have a meaning in an address.
+    return URL.create("sqlite", database=str(folder.absolute() / name)).render_as_string(hide_password=False)
 
 
 def _parts(config: Config, manifest: Manifest) -> list[Part]:

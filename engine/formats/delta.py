@@ -11,6 +11,7 @@ how many rows a file has and no values at all.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 _PAUSE = 0.05
+_VERSION = re.compile(r"(\d{20})\.")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class DeltaTables:
             disk.make_folder(folder)
         with self.errors():
             try:
-                DeltaTable.create(
+                made = DeltaTable.create(
                     self.uri(part.table),
                     part.schema(),
                     partition_by=list(part.partition_by),
@@ -155,6 +157,8 @@ class DeltaTables:
                 # Another writer has just made it.
                 if self.open(part.table) is None:
                     raise
+                return
+        self.sync_log(made, since=-1)
 
     def _copy(self, part: Part) -> list[AddAction]:
         from deltalake.transaction import AddAction
@@ -208,11 +212,37 @@ class DeltaTables:
         if folder is None:
             return
         log = folder / "_delta_log"
-        for version in range(since + 1, table.version() + 1):
-            entry = log / f"{version:020}.json"
-            with entry.open("rb") as handle:
-                disk.sync_file(handle, entry)
+        for entry in disk.list_folder(log):
+            version = _VERSION.match(entry.name)
+            # Checkpoints are made by the commits of some versions, too.
+            if entry.name == "_last_checkpoint" or (version is not None and int(version[1]) > since):
+                _sync_written(entry)
         disk.sync_folder(log)
+
+    @contextmanager
+    def keeping(self, table: str) -> Iterator[None]:
+        """What deltalake writes inside is on stable storage afterwards: it syncs nothing by itself."""
+        folder = self.local(table)
+        before = {} if folder is None else disk.list_files(folder)
+        yield
+        if folder is None:
+            return
+        written = [folder / name for name in disk.list_files(folder) if name not in before]
+        for path in written:
+            _sync_written(path)
+        for parent in sorted({path.parent for path in written}):
+            disk.sync_folder(parent)
+
+    def checkpoint(self, table: DeltaTable) -> None:
+        """A checkpoint of the newest version, on stable storage: the log that it stands for may go."""
+        table.create_checkpoint()
+        self.sync_log(table, since=int(table.version()) - 1)
+
+
+def _sync_written(path: Path) -> None:
+    """A file that a library wrote, if it is still there, is on stable storage; its name may not be."""
+    with suppress(FileNotFoundError), path.open("rb") as handle:
+        disk.sync_file(handle, path)
 
 
 def table_name(table: DeltaTable) -> str:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from engine.formats.delta import DeltaTables
 from engine.formats.failures import give_up
 from engine.formats.upkeep import TARGET_BYTES, Compaction, TableState, Version
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
 
 
 def state(tables: DeltaTables, name: str) -> TableState:
@@ -65,9 +61,10 @@ def optimize(tables: DeltaTables, name: str) -> Compaction:
         return Compaction(name)
     with tables.errors():
         try:
-            found = table.optimize.compact(
-                target_size=TARGET_BYTES, writer_properties=WriterProperties(compression="ZSTD")
-            )
+            with tables.keeping(name):
+                found = table.optimize.compact(
+                    target_size=TARGET_BYTES, writer_properties=WriterProperties(compression="ZSTD")
+                )
         except CommitFailedError as error:
             raise give_up(name, 1) from error
     return Compaction(name, removed=int(found["numFilesRemoved"]), added=int(found["numFilesAdded"]))
@@ -94,19 +91,16 @@ def vacuum(
     if table is None:
         return []
     with tables.errors():
-        removed = table.vacuum(
-            retention_hours=24 * keep_days,
-            dry_run=dry_run,
-            enforce_retention_duration=False,
-            full=True,
-            keep_versions=[int(entry["version"]) for entry in table.history(keep_versions)],
-        )
+        with tables.keeping(name):
+            removed = table.vacuum(
+                retention_hours=24 * keep_days,
+                dry_run=dry_run,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=[int(entry["version"]) for entry in table.history(keep_versions)],
+            )
         if not dry_run:
-            _shorten_log(table)
+            table.update_incremental()
+            tables.checkpoint(table)
+            table.cleanup_metadata()
     return sorted(removed)
-
-
-def _shorten_log(table: DeltaTable) -> None:
-    table.update_incremental()
-    table.create_checkpoint()
-    table.cleanup_metadata()

@@ -184,7 +184,7 @@ def _forget(tables: DeltaTables, name: str) -> int:
         if table is None:
             return 0
         # The log as it was goes once a checkpoint tells the same; the data last, so that a kill is made good.
-        table.create_checkpoint()
+        tables.checkpoint(table)
         version, needed = table.version(), {path for path, _ in _files(table)}
         files = list(place.files())
         logs = [path for path in files if path.startswith(_LOG) and not _is_needed(path, version)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from engine.errors import ConfigError, ConflictError, TamisError, TransientError
+from engine.errors import ConfigError, ConflictError, ResourceError, TamisError, TransientError
 
 _DENIED = re.compile(
     r"access.?denied|forbidden|unauthori[sz]ed|\b40[13]\b|invalid.?access.?key|signature.?does.?not.?match|permission|"
@@ -15,6 +15,7 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _MISSING = re.compile(r"no.?such.?bucket|bucket.{0,80}(not (exist|found)|missing)|container.?not.?found", re.IGNORECASE)
+_FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded", re.IGNORECASE)
 _LINE = 300
 
 
@@ -51,6 +52,7 @@ def store_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
 
     Raises:
         ConfigError: The store refuses the credentials, or has no such bucket.
+        ResourceError: The disk is full.
         TransientError: Anything else: what is committed stays as it is, and the same command may succeed later.
     """
     try:
@@ -63,6 +65,9 @@ def store_errors(url: str, *kinds: type[Exception]) -> Iterator[None]:
         text = str(error)
         line = next((line for line in text.splitlines() if line.strip()), type(error).__name__)[:_LINE]
         message = f"cannot read or write the tables in {url}: {line}"
+        if _FULL.search(text):
+            hint = "Free some space there; the local tables are complete, and `tamis publish` commits them."
+            raise ResourceError(message, code="disk-full", hint=hint) from error
         if _MISSING.search(text):
             raise ConfigError(message, code="format-no-bucket", hint="Make the bucket, or mend publish.url.") from error
         if _DENIED.search(text):

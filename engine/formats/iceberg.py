@@ -21,7 +21,6 @@ from uuid import uuid4
 
 from engine.formats.failures import give_up, store_errors
 from engine.formats.part import Part, check_types, damaged
-from engine.tables import disk
 from engine.tables.durable import sha256_of
 from engine.tables.manifest import FileRecord
 
@@ -64,7 +63,13 @@ class IcebergTables:
     def uri(self, table: str) -> str:
         """Where one table is."""
         base = self.url.rstrip("/")
-        return f"{base}/{table}" if "://" in base else f"{Path(base).absolute().as_uri()}/{table}"
+        if "://" in base:
+            return f"{base}/{table}"
+        folder = Path(base).absolute()
+        # Paths of Iceberg are no addresses in spite of their scheme: nothing in them is decoded. Yet pyiceberg cuts
+        # them where the path of an address would end.
+        scheme = "" if {"?", "#"} & set(str(folder)) else "file://"
+        return f"{scheme}{folder}/{table}"
 
     def open(self, table: str) -> Table | None:
         """A table as the catalogue has it; None when there is none.
@@ -214,10 +219,26 @@ def open_iceberg(url: str, catalog: str) -> Iterator[IcebergTables]:
         except OperationalError:
             # Another process has just made its tables.
             opened = SqlCatalog("tamis", uri=catalog, warehouse=url, **_IO)
+    _keep_commits(opened)
     try:
         yield IcebergTables(url, opened)
     finally:
         opened.close()
+
+
+def _keep_commits(catalog: SqlCatalog) -> None:
+    """Let no commit to SQLite be undone by a power failure after it: by default it may be, as a journal comes back."""
+    from sqlalchemy import event
+
+    if catalog.engine.dialect.name != "sqlite":
+        return
+
+    def connected(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = EXTRA")
+
+    event.listen(catalog.engine, "connect", connected)
+    # Connections of before would not have it.
+    catalog.engine.dispose()
 
 
 def files_of(table: Table, as_of: date) -> list[DataFile]:
@@ -291,7 +312,6 @@ def write_batches(table: Table, batches: Iterator[pa.RecordBatch], partition: di
             columns = [_column(batch, field, partition) for field in schema]
             writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=max(batch.num_rows, 1))
             rows += batch.num_rows
-    _sync(path)
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=path,
@@ -352,20 +372,6 @@ def _without_ids(schema: Schema) -> dict[str, str]:
         else str(field.field_type)
         for field in schema.fields
     }
-
-
-def _sync(path: str) -> None:
-    # A store of objects keeps what it has answered for; a file system may not.
-    if not path.startswith("file:"):
-        return
-    from urllib.parse import unquote, urlparse
-
-    local = Path(unquote(urlparse(path).path))
-    if not local.exists():
-        local = Path(path.removeprefix("file://"))
-    with local.open("rb") as handle:
-        disk.sync_file(handle, local)
-    disk.sync_folder(local.parent)
 
 
 def _key(as_of: date) -> str:

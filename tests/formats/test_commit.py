@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from engine.config import Config
-from engine.errors import TamisError
+from engine.errors import ResourceError, TamisError
 from engine.formats.commit import check_format, commit_published, commit_run, open_tables, publish_again
+from engine.formats.failures import store_errors
 from engine.formats.receipts import receipts_path
 from tests.formats.reading import parquet_files, read_table, versions
 from tests.formats.samples import DAY, NAMES, NEXT, config_of, publish_date, published
@@ -28,7 +29,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+    return tmp_path / "à 2 #1?" / "out"
 
 
 @pytest.fixture
@@ -51,6 +52,8 @@ def test_what_is_published_is_in_the_tables(out: Path, config: Config) -> None:
     ]
     assert same(config, DAY, NEXT)
     assert read_table(config, "memberships")["as_of"].unique().sort().to_list() == [DAY, NEXT]
+    # Nothing is beside the output root, whatever its name.
+    assert [*out.parent.iterdir(), *out.parents[1].iterdir()] == [out, out.parent]
 
 
 def test_committing_again_does_nothing(out: Path, config: Config) -> None:
@@ -148,6 +151,13 @@ def test_a_new_table_version_begins_new_tables(out: Path, kind: str) -> None:
     assert [one.table for one in commit_published(second).committed] == ["memberships_v2", "segments_v2"]
     assert read_table(second, "segments_v2")["orders"].dtype == pl.String
     assert same(second, DAY)
+
+
+@pytest.mark.parametrize("said", ["database or disk is full", "Kernel error: No space left on device (os error 28)"])
+def test_a_full_disk_is_told_as_such(said: str) -> None:
+    with pytest.raises(ResourceError, match=said.partition("(")[0]) as caught, store_errors("out/_delta"):
+        raise OSError(said)
+    assert caught.value.code == "disk-full"
 
 
 def test_a_damaged_file_is_not_committed(out: Path, config: Config) -> None:
@@ -297,7 +307,7 @@ def _avro(path: Path) -> bytes:
     from pyiceberg.avro.file import AvroFile
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
-    with AvroFile(PyArrowFileIO().new_input(path.as_uri())) as reader:
+    with AvroFile(PyArrowFileIO().new_input(str(path))) as reader:
         return " ".join(str(vars(record) if hasattr(record, "__dict__") else record) for record in reader).encode()
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from engine.config import Config
 from engine.errors import TamisError
-from engine.formats.commit import commit_published, open_tables
+from engine.formats.commit import commit_published, open_tables, tables_url
 from engine.formats.compact import list_tables, optimize_tables, table_history, vacuum_tables
+from engine.tables import effects
 from tests.formats.reading import parquet_files, read_table, versions
 from tests.formats.samples import DAY, NEXT, config_of, publish_date
 
@@ -83,6 +84,33 @@ def test_small_files_are_put_together_and_no_row_changes(config: Config) -> None
     # What a date holds is still known.
     assert commit_published(config, days=[DAY]).committed == ()
     assert optimize_tables(config, ["segments"])[0].removed == 0
+
+
+def test_what_is_committed_is_on_stable_storage(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(tmp_path / "out", kind, keep_days=0, keep_versions=1)
+    publish_date(tmp_path / "out", DAY, {"loyal": [1, 2, 3, 4]}, parts=2)
+    synced: set[Path] = set()
+    sync = effects.sync_file
+    monkeypatch.setattr(effects, "sync_file", lambda handle: (sync(handle), synced.add(Path(handle.name))))
+
+    def unsynced(*_: object) -> list[Path]:
+        files = {
+            path for path in Path(tables_url(config)).rglob("*") if path.is_file() and "catalog.db" not in path.name
+        }
+        return sorted(files - synced)
+
+    early: list[Path] = []
+    if kind == "iceberg":
+        from sqlalchemy import Engine, event
+
+        # Once the catalogue has its commit, it points to what must be there.
+        event.listen(Engine, "commit", lambda connection: early.extend(unsynced(connection)))
+    for step in (commit_published, optimize_tables, lambda one: vacuum_tables(one, LATER, dry_run=False)):
+        step(config)
+        assert (early, unsynced()) == ([], [])
+    if kind == "iceberg":
+        with open_tables(config) as tables, tables.catalog.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3
 
 
 def test_vacuum_removes_what_no_version_needs(config: Config) -> None:
