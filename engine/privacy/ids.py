@@ -131,6 +131,14 @@ def rows_erased(ids: pl.Series, rules: IdRules, key: Key) -> pl.Series:
     return erased_rows(ids, tombstones, key)
 
 
+def pseudonyms_kept(ids: pl.Series, rules: IdRules) -> pl.Series:
+    """Of ids that are pseudonyms already, those of nobody who was erased."""
+    if rules.key is None or rules.tombstones is None:
+        return ids
+    key = load_key(rules.key, rules.key_id)
+    return ids.filter(~erased_rows(ids, tombstones_in(Path(rules.tombstones)), key, "pseudonym"))
+
+
 def without_erased(frame: pl.DataFrame, rules: IdRules, *names: str) -> pl.DataFrame:
     """Rows of a table without those of people who were erased, and with the ids as they are kept.
 

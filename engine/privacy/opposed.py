@@ -23,7 +23,7 @@ import polars as pl
 from engine.errors import ConfigError
 from engine.exports.listed import Phones, forms
 from engine.privacy.key import Key
-from engine.privacy.pseudonyms import keyed_hash, pseudonym
+from engine.privacy.pseudonyms import IS_PSEUDONYM, keyed_hash, pseudonym
 from engine.privacy.tombstones import damaged
 from engine.tables.durable import durable_json
 
@@ -31,7 +31,6 @@ PURPOSES: Final = {"id": "opposed ids 1", "pseudonym": "opposed pseudonyms 1", "
 _FORMAT: Final = 1
 _DIGITS: Final = 32
 _SCHEMA: Final = pl.Schema({"key": pl.String, **dict.fromkeys(PURPOSES, pl.String), "added": pl.String})
-_IS_PSEUDONYM: Final = "^[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +190,7 @@ def _is_one_of(people: pl.DataFrame) -> pl.Expr:
 def _hashed(values: pl.Series, key: Key, phones: Phones | None) -> pl.DataFrame:
     """`value`, `key`, and the hashes of what it would be as an id, a pseudonym and an address; a row per id."""
     own = pl.col("id")
-    made = pl.when(own.str.contains(_IS_PSEUDONYM)).then(own).otherwise(pseudonym(own, key))
+    made = pl.when(own.str.contains(IS_PSEUDONYM)).then(own).otherwise(pseudonym(own, key))
     return forms(values, phones).select(
         "value",
         key=pl.lit(key.id),

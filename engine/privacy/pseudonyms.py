@@ -17,6 +17,8 @@ from engine.privacy.key import Key
 
 PURPOSE: Final = "pseudonyms 1"
 """What the key of pseudonyms is derived for; another number is another algorithm."""
+IS_PSEUDONYM: Final = "^[0-9a-f]{64}$"
+"""Expression of texts that have the form of one."""
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{64}")
 
 

@@ -20,7 +20,8 @@ import polars as pl
 from engine.asked_users import as_stored, ids_of_file
 from engine.errors import ConfigError
 from engine.events.keys import user_key
-from engine.privacy.ids import IdRules, without_erased
+from engine.privacy.ids import IdRules, pseudonyms_kept, without_erased
+from engine.privacy.pseudonyms import IS_PSEUDONYM
 from engine.remote.address import is_remote
 from engine.remote.fetch import fetched_as
 from engine.remote.listing import list_matches
@@ -59,12 +60,13 @@ def _at_hand(path: str) -> Iterator[Path]:
         yield local
 
 
-def read_lists(definitions: Sequence[Definition], user_dtype: str) -> dict[str, pl.Series]:
+def read_lists(definitions: Sequence[Definition], user_dtype: str, *, pseudonyms: bool = False) -> dict[str, pl.Series]:
     """The ids of each list's users, by segment: each once, ascending, in the type of the log's ids.
 
     Args:
         definitions: The segments; those without a list are left out.
         user_dtype: Int64 or String.
+        pseudonyms: Whether an id may be a pseudonym, as those of a list that was frozen are; all of them are text then.
 
     Raises:
         ConfigError: Files that cannot be read, and ids that are blank, double or of another type; all at once.
@@ -76,7 +78,7 @@ def read_lists(definitions: Sequence[Definition], user_dtype: str) -> dict[str, 
             continue
         try:
             with _at_hand(definition.list.path) as file:
-                ids, found = _checked(ids_of_file(file), user_dtype, definition.list)
+                ids, found = _checked(ids_of_file(file), user_dtype, definition.list, pseudonyms=pseudonyms)
         except FileNotFoundError:
             ids, found = pl.Series(dtype=pl.Int64), [f"there is no file {definition.list.path}"]
         except ConfigError as error:
@@ -93,14 +95,18 @@ def kept_lists(lists: Mapping[str, pl.Series], rules: IdRules) -> dict[str, pl.S
     """The lists as the tables have their users: without those who were erased, and as pseudonyms where asked for.
 
     Args:
-        lists: What `read_lists` gave for ids of the sources.
+        lists: What `read_lists` gave for ids of the sources, or pseudonyms.
         rules: What becomes of ids.
     """
     if not rules.change_ids:
         return dict(lists)
-    return {
-        name: without_erased(ids.to_frame("user_id"), rules, "user_id")["user_id"].sort() for name, ids in lists.items()
-    }
+    found = {}
+    for name, ids in lists.items():
+        is_made = ids.cast(pl.String).str.contains(IS_PSEUDONYM) & rules.pseudonyms
+        others = without_erased(ids.filter(~is_made).to_frame("user_id"), rules, "user_id")["user_id"]
+        made = pseudonyms_kept(ids.filter(is_made), rules) if is_made.any() else others.clear()
+        found[name] = pl.concat([others, made.rename("user_id")]).unique().sort()
+    return found
 
 
 def linked_lists(lists: Mapping[str, pl.Series], links: pl.DataFrame | None) -> dict[str, pl.Series]:
@@ -198,7 +204,7 @@ def unknown_ids(
     return tuple(notes)
 
 
-def _checked(ids: pl.Series, user_dtype: str, listed: StaticList) -> tuple[pl.Series, list[str]]:
+def _checked(ids: pl.Series, user_dtype: str, listed: StaticList, *, pseudonyms: bool) -> tuple[pl.Series, list[str]]:
     text = ids.str.strip_chars().fill_null("")
     unit = "row" if Path(listed.path).suffix.lower() in {".parquet", ".pq", ".csv"} else "line"
     blank = text == ""
@@ -212,6 +218,8 @@ def _checked(ids: pl.Series, user_dtype: str, listed: StaticList) -> tuple[pl.Se
     if user_dtype != "String":
         known = as_stored(text.unique().to_list(), user_dtype)
         values = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
+        if pseudonyms:
+            values = values.cast(pl.String).zip_with(~text.str.contains(IS_PSEUDONYM), text)
         wrong = values.is_null() & ~blank
     if wrong.any():
         problems.append(

@@ -77,7 +77,8 @@ def open_run(config: Config, *, cache: Path | None = None) -> Opened:
         # Tasks may run in other working directories than this process.
         config = config.model_copy(update={"out": str(Path(config.out).absolute())})
         given = open_input(config, cache=cache)
-        lists = kept_lists(read_lists(definitions(config), given.source_dtype), given.ids)
+        own = read_lists(definitions(config), given.source_dtype, pseudonyms=given.ids.pseudonyms)
+        lists = kept_lists(own, given.ids)
     except BaseException:
         clear(remote)
         raise

@@ -85,7 +85,8 @@ def _listed(
         return Facts((), None, "the configuration has no list for it")
     values = [("list", static.path), *((name, day) for name, day in dates if day is not None)]
     try:
-        found = kept_lists(read_lists((known,), published.user_dtype), rules)[known.name]
+        own = read_lists((known,), published.user_dtype, pseudonyms=rules.pseudonyms)
+        found = kept_lists(own, rules)[known.name]
     except TamisError as error:
         return Facts(tuple(values), None, error.message)
     listed = bool(ids.is_in(found.implode()).item())

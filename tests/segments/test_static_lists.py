@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -7,11 +8,16 @@ import polars as pl
 import pytest
 
 from engine.errors import ConfigError
+from engine.privacy.ids import IdRules
+from engine.privacy.key import KeySource, load_key
+from engine.privacy.pseudonyms import pseudonym_of
+from engine.privacy.tombstones import nobody_erased, read_tombstones, tombstones_file, with_erased, write_tombstones
 from engine.rollups.ranges import key_ranges
 from engine.segments.definition import Definition, StaticList
 from engine.segments.static_lists import (
     bucket_lists,
     is_in_force,
+    kept_lists,
     linked_lists,
     list_notes,
     read_lists,
@@ -85,6 +91,23 @@ def test_every_problem_of_every_list_is_told_at_once(tmp_path: Path) -> None:
 def test_text_ids_are_not_numbers(tmp_path: Path) -> None:
     read = read_lists([listed("VIP", written(tmp_path / "vip.txt", "1\n01\nÉvry\n"))], "String")
     assert read["VIP"].to_list() == ["01", "1", "Évry"]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "String"])
+def test_gd06_a_list_may_have_pseudonyms_as_one_that_was_frozen_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setenv("TAMIS_KEY", "0f" * 32)
+    source = KeySource("TAMIS_KEY")
+    key = load_key(source)
+    names = {user: pseudonym_of(user, key) for user in ("7", "8", "9", "10", "11")}
+    # 9 and 11 were erased; 7 is there by both names.
+    write_tombstones(with_erased(nobody_erased(), ["9", "11"], key, 5), tmp_path)
+    rules = IdRules(source, key.id, pseudonyms=True, tombstones=str(tombstones_file(tmp_path)))
+    rules = replace(rules, erased=read_tombstones(tmp_path).digest)
+    file = written(tmp_path / "vip.txt", "\n".join([names["7"], names["8"], names["9"], "7", "10", "11"]))
+    read = read_lists([listed("VIP", file)], dtype, pseudonyms=True)
+    assert kept_lists(read, rules)["VIP"].to_list() == sorted(names[user] for user in ("7", "8", "10"))
 
 
 def test_a_linked_id_stands_for_its_user(tmp_path: Path) -> None:
