@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from engine.asked_users import ids_of_file
 from engine.erasure.held import Place
 from engine.erasure.resolve import are_theirs, files_of
 from engine.erasure.store import sources_with
-from engine.privacy.ids import id_rules
+from engine.errors import ConfigError
+from engine.privacy.ids import IdRules, id_rules
+from engine.segments.static_lists import at_hand
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class SourceRows:
 
 
 def tables_beside(place: Place) -> Iterator[SourceRows]:
-    """Rows about the people in contacts, consents and links of ids."""
+    """Rows about the people in contacts, consents, links of ids and static lists."""
     config, rules = place.config, id_rules(place.config)
     tables: list[tuple[str, str | tuple[str, ...], tuple[str, ...]]] = []
     if config.contacts is not None:
@@ -43,6 +46,23 @@ def tables_beside(place: Place) -> Iterator[SourceRows]:
                 found = rows.filter(own)
                 ids = pl.concat([found[name].cast(pl.String).alias("user_id") for name in names])
                 yield SourceRows(owner, file, found, ids.drop_nulls())
+    yield from _listed(place, rules)
+
+
+def _listed(place: Place, rules: IdRules) -> Iterator[SourceRows]:
+    """Rows of static lists: ids of the sources, or pseudonyms as a list that was frozen has them."""
+    for path in dict.fromkeys(one.list for one in place.config.segments if one.list is not None):
+        try:
+            with at_hand(path) as file:
+                ids = ids_of_file(file).str.strip_chars().drop_nulls()
+        except (FileNotFoundError, ConfigError) as error:
+            if isinstance(error.__cause__ or error, FileNotFoundError):
+                continue
+            raise
+        as_source = are_theirs(ids, place.people.ids, rules)
+        own = ids.filter(as_source | ids.is_in(place.people.ids))
+        if own.len():
+            yield SourceRows("lists", path, own.alias("user_id").to_frame(), ids.filter(as_source))
 
 
 def sources_of(place: Place) -> dict[str, list[str]]:

@@ -39,12 +39,12 @@ def content_hash(path: str) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with _at_hand(path) as local, local.open("rb") as file:
+    with at_hand(path) as local, local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _at_hand(path: str) -> Iterator[Path]:
+def at_hand(path: str) -> Iterator[Path]:
     """The file of a list to read: itself, or a copy of what an address names.
 
     Raises:
@@ -77,7 +77,7 @@ def read_lists(definitions: Sequence[Definition], user_dtype: str, *, pseudonyms
         if definition.list is None:
             continue
         try:
-            with _at_hand(definition.list.path) as file:
+            with at_hand(definition.list.path) as file:
                 ids, found = _checked(ids_of_file(file), user_dtype, definition.list, pseudonyms=pseudonyms)
         except FileNotFoundError:
             ids, found = pl.Series(dtype=pl.Int64), [f"there is no file {definition.list.path}"]

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from engine.config import Segment
+from engine.erasure.subject import subject_of
 from engine.execution.local import LocalExecutor
 from engine.pipeline import fit_run, score_run
 from jobs.app import app
@@ -50,6 +52,18 @@ def test_gd05_access_hands_out_everything_that_is_held(config: Path, tmp_path: P
     assert tables["user_id"].to_list() == [7]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_gd05_lists_that_name_the_person_are_told(config: Path, tmp_path: Path) -> None:
+    segments = []
+    for name, ids in (("with", "7\n8\n"), ("without", "8\n"), ("gone", None)):
+        if ids is not None:
+            (tmp_path / f"{name}.txt").write_text(ids, encoding="utf-8")
+        segments.append(Segment(name=name, list=str(tmp_path / f"{name}.txt"), frozen_on=AS_OF, tag=True))
+    asked = configuration(config).model_copy(update={"segments": tuple(segments)})
+    found = subject_of(asked, "7")
+    assert found.sources["lists"] == [str(tmp_path / "with.txt")]
+    assert [part.rows.rows() for part in found.parts if part.name == "lists with.txt"] == [[("7",)]]
 
 
 def test_as_json(config: Path) -> None:
