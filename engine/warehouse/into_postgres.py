@@ -22,6 +22,7 @@ LOCK_SECONDS = 60
 """How long a load waits for another one into the same table."""
 
 CONNECT_SECONDS = 10
+_ANY = "a table"
 
 
 def load_postgres(dsn: str, asked: Sequence[Asked], out: Path) -> tuple[Loaded, ...]:
@@ -47,21 +48,27 @@ def load_postgres(dsn: str, asked: Sequence[Asked], out: Path) -> tuple[Loaded, 
         connection = driver.connect(dsn or "postgresql://")
     except driver.Error as error:
         raise connection_error(str(error)) from None
+    loaded: list[Loaded] = []
+    table = _ANY
     with closing(connection):
         try:
             with closing(connection.cursor()) as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-                loaded = tuple(done for one in asked if (done := _load(cursor, one, out)) is not None)
+                for one in asked:
+                    table = one.table.name
+                    done = _load(cursor, one, out)
+                    loaded += [] if done is None else [done]
+                table = _ANY
             connection.commit()
         except driver.Error as error:
             with suppress(driver.Error):
                 connection.rollback()
-            raise statement_error(str(error), error.sqlstate) from None
+            raise statement_error(str(error), error.sqlstate, table) from None
         except BaseException:
             with suppress(driver.Error):
                 connection.rollback()
             raise
-    return loaded
+    return tuple(loaded)
 
 
 def with_timeout(dsn: str) -> str:

@@ -53,12 +53,13 @@ def connection_error(message: str) -> TamisError:
     )
 
 
-def statement_error(message: str, sqlstate: str | None) -> TamisError:
+def statement_error(message: str, sqlstate: str | None, table: str) -> TamisError:
     """The error for a statement that failed.
 
     Args:
         message: What the driver says.
         sqlstate: The code of the SQL standard; None when the connection was lost.
+        table: The table that was being loaded.
     """
     reason, state = _primary(message), sqlstate or ""
     if state == "55P03":
@@ -73,7 +74,7 @@ def statement_error(message: str, sqlstate: str | None) -> TamisError:
         )
     if state[:2] in {"22", "23"}:
         return DataError(
-            f"PostgreSQL refuses a value: {reason}",
+            f"PostgreSQL refuses a value of {table}: {reason}",
             code="load-values",
             hint=f"{_NOTHING} PostgreSQL has no NUL in texts; constraints of your own may refuse rows, too.",
         )
@@ -82,7 +83,7 @@ def statement_error(message: str, sqlstate: str | None) -> TamisError:
             f"the PostgreSQL server ran out of something: {reason}", code="load-server-full", hint=_NOTHING
         )
     hint = f"{_NOTHING} The user needs the right to create and change tables in the schema." if state == "42501" else ""
-    return ConfigError(f"PostgreSQL refused to load: {reason}", code="load-refused", hint=hint or _NOTHING)
+    return ConfigError(f"PostgreSQL refused to load {table}: {reason}", code="load-refused", hint=hint or _NOTHING)
 
 
 def _primary(message: str) -> str:

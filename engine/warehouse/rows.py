@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 65_536
+_AGAIN = "Run the same date again, then load it."
 
 
 class Rows:
@@ -87,15 +88,16 @@ class Rows:
         try:
             data = (self._out / path).read_bytes()
         except FileNotFoundError:
-            raise _changed(self._asked, f"{path} is missing") from None
+            again = "Load again if the date was being published just now; else run it again, then load it."
+            raise _changed(self._asked, f"{path} is missing", again) from None
         if hashlib.sha256(data).hexdigest() != sha256:
             raise _changed(self._asked, f"{path}: the content differs from its SHA-256")
         return data
 
 
-def _changed(asked: Asked, problem: str) -> IntegrityError:
+def _changed(asked: Asked, problem: str, remedy: str = _AGAIN) -> IntegrityError:
     return IntegrityError(
         f"table {asked.table.name} of {asked.as_of} does not match its manifest: {problem}",
         code="table-mismatch",
-        hint="Nothing was loaded. Run the same date again, then load it.",
+        hint=f"Nothing was loaded. {remedy}",
     )

@@ -91,8 +91,9 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     made = hand_made(tmp_path)
     asked = made.asked("duckdb", "memberships")
     next(made.out.glob("memberships/*/*.parquet")).unlink()
-    with pytest.raises(IntegrityError, match="is missing"):
+    with pytest.raises(IntegrityError, match="is missing") as raised:
         load_duckdb(tmp_path / "a.duckdb", asked, made.out)
+    assert "if the date was being published just now" in str(raised.value.hint)
 
 
 def test_a_table_of_something_else_is_left_alone(sample: HandMade, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_names_that_are_too_long(tmp_path: Path, postgres: Server, schema: str) 
 def test_text_that_the_server_refuses(tmp_path: Path, postgres: Server, schema: str) -> None:
     made = hand_made(tmp_path)
     publish_frames(made, AS_OF, {"features": frames(3)["features"].with_columns(secret=pl.lit("swordfish\0"))})
-    with pytest.raises(DataError, match="refuses a value") as raised:
+    with pytest.raises(DataError, match="refuses a value of features: ") as raised:
         load_postgres(postgres.dsn, made.asked("postgres", "features", schema=schema), made.out)
     assert raised.value.code == "load-values"
     assert "swordfish" not in f"{raised.value.message} {raised.value.hint}"

@@ -49,7 +49,7 @@ def test_connections(message: str, kind: type[TamisError], code: str) -> None:
 )
 def test_statements(sqlstate: str | None, kind: type[TamisError], code: str) -> None:
     error = statement_error(
-        "PGRES_FATAL_ERROR ERROR:  it went wrong\nDETAIL:  Failing row contains (swordfish).", sqlstate
+        "PGRES_FATAL_ERROR ERROR:  it went wrong\nDETAIL:  Failing row contains (swordfish).", sqlstate, "scores"
     )
     assert type(error) is kind
     assert error.code == code
