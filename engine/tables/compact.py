@@ -28,7 +28,7 @@ from engine.tables.durable import durable_row_groups
 from engine.tables.layout import table_folder
 from engine.tables.manifest import FileRecord, TableRecord, dtypes_of, table_record
 from engine.tables.parquet_file import row_group_rows, write_row_groups
-from engine.tables.rows import Piece, join_portions, keep_rows, read_portions, read_rows, split_by
+from engine.tables.rows import Piece, form_of, keep_rows, merge_portions, read_portions, read_rows, split_by
 
 FILE_BYTES: Final = 128 * 2**20
 """What a file should have, compressed; one that a partition is cut into has two thirds to four thirds of it."""
@@ -87,7 +87,9 @@ class Sample:
     group_rows: int
 
 
-def keep_for(table: str, bucket: int, frame: pl.DataFrame, staging: Path) -> tuple[Piece, ...]:
+def keep_for(
+    table: str, bucket: int, frame: pl.DataFrame, staging: Path, *, order: pl.Series | None = None
+) -> tuple[Piece, ...]:
     """The rows of one bucket, to be published by `compact`.
 
     Args:
@@ -95,8 +97,9 @@ def keep_for(table: str, bucket: int, frame: pl.DataFrame, staging: Path) -> tup
         bucket: Number of the bucket.
         frame: Rows sorted by `user_id`, with types of `engine.tables.published_types`.
         staging: Work folder of the run.
+        order: Positions of the rows in the order in which they are kept, when it is not their own.
     """
-    return keep_rows(frame, staging / ROWS_FOLDER / table / f"{bucket:05d}.arrow")
+    return keep_rows(frame, staging / ROWS_FOLDER / table / f"{bucket:05d}.arrow", order)
 
 
 def keep_partitions(
@@ -113,7 +116,7 @@ def keep_partitions(
     ranks = pl.Enum(frame[key].drop_nulls().unique().sort())
     order = frame.select(pl.arg_sort_by(pl.col(key).cast(ranks).to_physical(), maintain_order=True)).to_series()
     sizes = frame[key][order].rle().struct.unnest()
-    pieces = keep_for(table, bucket, frame.drop(key)[order], staging)
+    pieces = keep_for(table, bucket, frame.drop(key), staging, order=order)
     return split_by(pieces, [(folder_of(str(value)), rows) for rows, value in sizes.iter_rows()])
 
 
@@ -226,9 +229,10 @@ def _cut(pieces: Sequence[Piece], rows_per_file: int) -> Iterator[tuple[Piece, .
 
 def _merged(pieces: Sequence[Piece], group_rows: int) -> Iterator[pl.DataFrame]:
     ranges = _ranges([read_rows(piece, ["user_id"])["user_id"] for piece in pieces], group_rows)
-    streams = [read_portions(piece, sizes) for piece, sizes in zip(pieces, ranges, strict=True)]
+    form = form_of(pieces)
+    streams = [read_portions(piece, sizes, form) for piece, sizes in zip(pieces, ranges, strict=True)]
     for portions in zip(*streams, strict=True):
-        yield join_portions(portions).sort("user_id", maintain_order=True)
+        yield merge_portions(portions, form)
 
 
 def _ranges(ids: Sequence[pl.Series], group_rows: int) -> list[list[int]]:

@@ -62,7 +62,8 @@ def write_row_groups(groups: Iterable[pl.DataFrame], schema: pl.Schema, sink: Si
     Arrow or pandas: every reader sees the types of Parquet itself.
 
     Args:
-        groups: Frames with the columns and types of `schema`, which are those that are published.
+        groups: Frames with the columns and types of `schema`, which are those that are published; a column of texts may
+            be an Enum of at most 255, in each group of another, and is written as fast as numbers then.
         schema: Columns and types, for a file without rows too.
         sink: The file.
 
@@ -81,7 +82,7 @@ def write_row_groups(groups: Iterable[pl.DataFrame], schema: pl.Schema, sink: Si
     rows = 0
     with ParquetWriter(
         sink,
-        _arrow(empty).schema,
+        _arrow(empty if group is None else group).schema,
         compression="zstd",
         compression_level=ZSTD_LEVEL,
         use_dictionary=_repeating(empty if group is None else group),

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from engine.errors import IntegrityError, ResourceError
 from engine.tables import disk, effects
-from engine.tables.rows import BATCH_ROWS, Piece, join_portions, keep_rows, read_portions, read_rows, split_by
+from engine.tables.rows import BATCH_ROWS, Piece, form_of, keep_rows, merge_portions, read_portions, read_rows, split_by
 
 FRAME = pl.DataFrame(
     {"user_id": ["a", "b", "c", "d"], "score": [0.5, None, 2.0, 3.0], "kind": ["x", "x", "y", None]},
@@ -31,6 +31,12 @@ def test_rows_are_read_back_whole_and_in_parts(tmp_path: Path) -> None:
     assert_frame_equal(read_rows(first), FRAME[:1])
     assert_frame_equal(read_rows(second, ["score"]), FRAME[1:].select("score"))
     assert [entry.name for entry in path.parent.iterdir()] == ["00000.arrow"]
+
+
+def test_rows_are_kept_in_another_order(tmp_path: Path) -> None:
+    order = pl.Series([3, 0, 2, 1])
+    (piece,) = keep_rows(FRAME, tmp_path / "x.arrow", order)
+    assert_frame_equal(read_rows(piece), FRAME[order])
 
 
 def test_a_frame_without_rows_has_no_file(tmp_path: Path) -> None:
@@ -60,18 +66,20 @@ def test_portions_of_a_piece_are_its_rows(large: tuple[pl.DataFrame, Piece], fir
     if not sum(sizes):
         return
     piece = Piece(whole.path, first, sum(sizes))
-    portions = list(read_portions(piece, sizes))
+    form = form_of([piece])
+    portions = list(read_portions(piece, sizes, form))
     assert [sum(batch.num_rows for batch in portion) for portion in portions] == sizes
-    assert_frame_equal(join_portions(portions), frame[first : first + piece.rows])
+    assert_frame_equal(merge_portions(portions, form).cast({"kind": pl.String}), frame[first : first + piece.rows])
     assert_frame_equal(read_rows(piece), frame[first : first + piece.rows])
 
 
 def test_portions_of_a_file_that_was_cut(tmp_path: Path) -> None:
     (piece,) = keep_rows(FRAME, tmp_path / "x.arrow")
-    portions = read_portions(piece, [1, 3])
+    form = form_of([piece])
+    portions = read_portions(piece, [1, 3], form)
     assert sum(batch.num_rows for batch in next(portions)) == 1
     with pytest.raises(IntegrityError, match="changed during the run"):
-        list(read_portions(Piece(piece.path, 0, BATCH_ROWS + 1), [4, BATCH_ROWS - 3]))
+        list(read_portions(Piece(piece.path, 0, BATCH_ROWS + 1), [4, BATCH_ROWS - 3], form))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "shorter", "other"])
