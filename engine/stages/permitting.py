@@ -334,8 +334,11 @@ def consent_told(config: Config, prepared: Prepared, buckets: Sequence[BucketRec
         reasons = [f"{number} did not agree to {purpose}" for purpose, number in total.lacking if number]
         reasons += [f"{total.opposed} object"] if total.opposed else []
         reasons += [f"{total.unusable} agreed to the use of none of their events"] if total.unusable else []
+        lines = [f"nothing may be computed of any of the {total.users} users: {', '.join(reasons)}"]
+        # Of a log none of whose instants can be read, everybody was never asked.
+        lines += [] if record is None else record.warnings()
         raise DataError(
-            f"nothing may be computed of any of the {total.users} users: {', '.join(reasons)}",
+            "\n  ".join(lines),
             code="consent-nobody",
             hint="Check that consent.user_id has the same ids as the events, that the log of consents reaches up to "
             "the day, and consent.process; `tamis consent` shows what the log says.",

@@ -37,8 +37,8 @@ from engine.segments.static_lists import bucket_lists
 from engine.segments.stats import SegmentStats, segment_stats
 from engine.stable_math import log1p
 from engine.stages.accounts import AccountFiles, join_accounts
-from engine.stages.features import load_features
-from engine.stages.permitting import agreed_to, permitted_users, with_agreed
+from engine.stages.features import BucketFeatures, load_features
+from engine.stages.permitting import Others, agreed_to, permitted_users, with_agreed
 from engine.stages.reduced import propensities
 from engine.stages.schemas import bundle_schema, segment_columns
 from engine.stages.segmenting import Applied, compile_applied, published_scores
@@ -114,7 +114,7 @@ class ScoreRecord:
         notes: Why scores took longer than they should.
         sets: File of who is in which segment; None of a bucket without users.
         stats: Counts of the segments; None of a bucket that was not scored.
-        listed: By segment with a list, the users whose id is in it.
+        listed: By segment with a list, the users whose id is in it, those who are withheld among them.
         infinite: Contact attributes that a model or the clusters read and that are infinite, with the number of users;
             the bucket was not scored then.
         far: Users who are farther from every cluster than 99 % were at the fit; 0 without clusters.
@@ -171,10 +171,11 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
     partial = None if bucket.partial is None else _with_accounts(users, bucket.partial, task)
     scored = add_scores(with_accounts, bundle, task.threads, partial)
     points, ledger = apply_cards(compiled.cards, scored)
+    lists = {} if task.lists is None else bucket_lists(Path(task.lists), task.keys, bucket.users["user_id"])
     evaluated = evaluate(
         compiled.plan,
         scored.with_columns(points),
-        {} if task.lists is None else bucket_lists(Path(task.lists), task.keys, scored["user_id"]),
+        lists,
         None if task.previous is None else previous_members(task.previous, task.keys, scored.select("user_id")),
         task.as_of,
         agreed_to(scored, compiled.plan.definitions, task.permits),
@@ -217,13 +218,27 @@ def score_bucket(task: ScoreTask) -> ScoreRecord:
             matched=evaluated.matched,
             cards=tuple(card.name for card in applied.cards),
         ),
-        listed=evaluated.listed,
+        listed=_listed(evaluated.listed, lists, bucket, withheld),
         far=0 if bundle.clustering is None else int((scored["cluster_distance"] > bundle.clustering.far).sum()),
         rfm=None if bundle.rfm_edges is None else rfm_counts(assigned, bundle.rfm_edges.bins),
         score_bins=score_bins(assigned, [f"propensity_{model.spec.target.name}" for model in bundle.models]),
         withheld=withheld.counts,
         gone=withheld.write(staging, stem),
     )
+
+
+def _listed(
+    listed: Mapping[str, int], lists: Mapping[str, pl.Series], bucket: BucketFeatures, others: Others
+) -> dict[str, int]:
+    """By list, the users of the bucket whose id is in it: who is withheld by now is no mistake in a list."""
+    found = [] if others.users is None else [others.users["user_id"]]
+    if bucket.unusable:
+        used = bucket.features["user"].implode()
+        found.append(bucket.users.filter(~pl.col("user").is_in(used))["user_id"])
+    if not found:
+        return dict(listed)
+    known = pl.concat(found).unique()
+    return {name: number + int(known.is_in(lists[name].implode()).sum()) for name, number in listed.items()}
 
 
 def _with_accounts(users: pl.DataFrame, features: pl.DataFrame, task: ScoreTask) -> pl.DataFrame:

@@ -141,13 +141,14 @@ def test_users_who_are_withheld_are_in_no_table_of_features(world: World, tmp_pa
 
 
 def test_nobody_left_stops_the_run_with_the_reasons(world: World, tmp_path: Path) -> None:
-    log = frame([(1000, PROFILING, YES, LONG_AGO)], pl.Int64())
+    log = frame([(1000, PROFILING, YES, LONG_AGO), (7, PROFILING, YES, None)], pl.Int64())
     with pytest.raises(DataError) as caught:
         score_run(variant(world.config, tmp_path / "v", log), AS_OF, executor=LOCAL)
     assert caught.value.code == "consent-nobody"
     assert f"any of the {world.counts['users']} users: {world.counts['users']} did not agree to profiling" in str(
         caught.value
     )
+    assert "1 rows without user, purpose or time are not used" in caught.value.message
     assert not list((tmp_path / "v" / "out").glob("features"))
 
 

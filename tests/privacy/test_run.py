@@ -325,11 +325,16 @@ def test_gd08_who_objects_is_in_no_table_and_no_export(
 ) -> None:
     config = configured(log, f"opposed-{pseudonyms}", **{"privacy.pseudonyms": pseudonyms})
     key = load_key(KeySource("TAMIS_KEY"))
-    values = pl.Series(["anna-001", "anna-002@example.com", "cookie-007"])
+    listed = sorted(table(clear, "memberships").filter(pl.col("segment") == "chosen")["user_id"])
+    values = pl.Series(["anna-001", "anna-002@example.com", "cookie-007", listed[0]])
     write_opposed(with_opposed(read_opposed(Path(config.out)), values, key, AS_OF), Path(config.out))
-    ran(config)
+    # A list with an id of nobody stops a run; one with somebody who objects since does not.
+    (log.parent / f"known-{pseudonyms}.txt").write_text("\n".join(listed), "utf-8")
+    chosen = {"list": str(log.parent / f"known-{pseudonyms}.txt"), "unknown_ids": "refuse"}
+    segments = [one.model_copy(update=chosen if one.name == "chosen" else {}) for one in config.segments]
+    ran(config.model_copy(update={"segments": tuple(segments)}))
     # Visitor 7 is user 7.
-    gone = {"anna-001", "anna-002", "anna-007"}
+    gone = {"anna-001", "anna-002", "anna-007", listed[0]}
     before = set(table(clear, "features")["user_id"])
     left = {pseudonym_of(user, key) if pseudonyms else user for user in before - gone}
     assert set(table(config, "features")["user_id"]) == set(table(config, "memberships")["user_id"]) == left
