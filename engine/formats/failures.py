@@ -11,7 +11,7 @@ from engine.errors import ConfigError, ConflictError, ResourceError, TamisError,
 
 _DENIED = re.compile(
     r"access.?denied|forbidden|unauthori[sz]ed|\b40[13]\b|invalid.?access.?key|signature.?does.?not.?match|permission|"
-    r"credential",
+    r"credential|authentication.?failed|pg_hba\.conf",
     re.IGNORECASE,
 )
 _MISSING = re.compile(r"no.?such.?bucket|bucket.{0,80}(not (exist|found)|missing)|container.?not.?found", re.IGNORECASE)

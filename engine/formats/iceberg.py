@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from engine.formats.failures import give_up, store_errors
+from engine.formats.iceberg_catalog import open_catalog
 from engine.formats.part import Part, check_types, damaged
 from engine.tables.durable import sha256_of
 from engine.tables.manifest import FileRecord
@@ -44,8 +45,6 @@ _PROPERTIES = {
     "write.metadata.previous-versions-max": "100",
     "write.parquet.compression-codec": "zstd",
 }
-
-_IO = {"py-io-impl": "engine.formats.file_io.StoreFileIO"}
 
 
 @dataclass(frozen=True)
@@ -210,35 +209,11 @@ def open_iceberg(url: str, catalog: str) -> Iterator[IcebergTables]:
     Raises:
         TamisError: The catalogue cannot be opened.
     """
-    from pyiceberg.catalog.sql import SqlCatalog
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-    with store_errors(catalog.partition("@")[2] or catalog, SQLAlchemyError):
-        try:
-            opened = SqlCatalog("tamis", uri=catalog, warehouse=url, **_IO)
-        except OperationalError:
-            # Another process has just made its tables.
-            opened = SqlCatalog("tamis", uri=catalog, warehouse=url, **_IO)
-    _keep_commits(opened)
+    opened = open_catalog(url, catalog)
     try:
         yield IcebergTables(url, opened)
     finally:
         opened.close()
-
-
-def _keep_commits(catalog: SqlCatalog) -> None:
-    """Let no commit to SQLite be undone by a power failure after it: by default it may be, as a journal comes back."""
-    from sqlalchemy import event
-
-    if catalog.engine.dialect.name != "sqlite":
-        return
-
-    def connected(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA synchronous = EXTRA")
-
-    event.listen(catalog.engine, "connect", connected)
-    # Connections of before would not have it.
-    catalog.engine.dispose()
 
 
 def files_of(table: Table, as_of: date) -> list[DataFile]:

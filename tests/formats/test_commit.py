@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from engine.config import Config
-from engine.errors import ResourceError, TamisError
+from engine.errors import ConfigError, TamisError
 from engine.formats.commit import check_format, commit_published, commit_run, open_tables, publish_again
 from engine.formats.failures import store_errors
 from engine.formats.receipts import receipts_path
@@ -153,11 +153,22 @@ def test_a_new_table_version_begins_new_tables(out: Path, kind: str) -> None:
     assert same(second, DAY)
 
 
-@pytest.mark.parametrize("said", ["database or disk is full", "Kernel error: No space left on device (os error 28)"])
-def test_a_full_disk_is_told_as_such(said: str) -> None:
-    with pytest.raises(ResourceError, match=said.partition("(")[0]) as caught, store_errors("out/_delta"):
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("database or disk is full", "disk-full"),
+        ("Kernel error: No space left on device (os error 28)", "disk-full"),
+        ('FATAL:  password authentication failed for user "x"', "format-denied"),
+        ("Connection refused", "format-unreachable"),
+    ],
+)
+def test_what_libraries_say_is_told_as_what_it_is(said: str, code: str) -> None:
+    with (
+        pytest.raises(TamisError, match="cannot read or write the tables in out/_delta") as caught,
+        store_errors("out/_delta"),
+    ):
         raise OSError(said)
-    assert caught.value.code == "disk-full"
+    assert caught.value.code == code
 
 
 def test_a_damaged_file_is_not_committed(out: Path, config: Config) -> None:
@@ -337,4 +348,23 @@ def test_a_package_that_is_missing(out: Path, config: Config, kind: str, monkeyp
         check_format(config)
     assert caught.value.code == "format-not-installed"
     assert caught.value.hint == f"pip install 'tamis[{kind}]'"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("catalog", "code", "said"),
+    [
+        ("u:swordfish@", "format-catalog", "not a database that can be opened"),
+        ("nosuch://u:sword@fish@host/x", "format-catalog", "can be opened: host/x"),
+        ("sqlite:////no folder/catalog.db", "format-catalog", "can be opened: sqlite:////no folder/catalog.db"),
+        ("postgresql+nodriver://u:swordfish@host/x", "format-catalog", "can be opened: host/x"),
+        ("oracle+cx_oracle://u:swordfish@host/x", "format-not-installed", "needs the package cx_Oracle"),
+    ],
+)
+def test_a_catalogue_that_cannot_be(out: Path, catalog: str, code: str, said: str) -> None:
+    pytest.importorskip("pyiceberg")
+    with pytest.raises(ConfigError, match=said) as caught:
+        check_format(config_of(out, "iceberg", catalog=catalog))
+    assert caught.value.code == code
+    assert "sword" not in caught.value.message
     assert not out.exists()
