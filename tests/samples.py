@@ -74,6 +74,7 @@ gate = "warn"
 [clusters]
 k_min = 2
 k_max = 3
+resamples = 3
 
 [[segments]]
 name = "North / big"
@@ -88,7 +89,7 @@ name = "warm"
 where = "engagement_score > 60"
 
 [execution]
-rows_per_task = 460
+rows_per_task = 920
 """
 
 SHOP = {"customer": pl.Int64, "order": pl.String, "at": pl.Datetime("us", "UTC"), "total": pl.Float64}

@@ -113,6 +113,7 @@ gate = "warn"
 features = ["session_count_30d", "dear_count_30d", "tenure_days"]
 k_min = 2
 k_max = 3
+resamples = 3
 
 [[segments]]
 name = "shoe lovers"

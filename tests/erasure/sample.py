@@ -72,6 +72,7 @@ max_reject_share = 0.5
 [clusters]
 k_min = 2
 k_max = 3
+resamples = 3
 
 [[points]]
 name = "warmth"

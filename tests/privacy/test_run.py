@@ -82,6 +82,7 @@ windows = [7, 30]
 [clusters]
 k_min = 2
 k_max = 2
+resamples = 3
 
 [checks]
 max_reject_share = 0.5
