@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.config_consent import Consent
 from engine.consent.log import WITHDRAWN, opened_log, rows_of, vocabulary
-from engine.consent.read import ConsentRecord, counting, log_record
+from engine.consent.read import IS_UNDATED, ConsentRecord, counting, log_record
 from engine.features.windows import midnight_us
 from engine.privacy.ids import IdRules, without_erased
 
@@ -116,9 +116,8 @@ def coverage(
         every = rows_of(consent, pieces, words)
         record = log_record(every, words, counting(every, midnight).collect(engine="streaming"))
         everybody = None if users is None else _everybody(users)
-        rows = pl.concat([frame for _, frame in rows_of(consent, pieces, words, _PROOF)]).drop_nulls(
-            ["user_id", "purpose", "at"]
-        )
+        rows = pl.concat([frame for _, frame in rows_of(consent, pieces, words, _PROOF)])
+        rows = rows.drop_nulls(["user_id", "purpose"]).filter(pl.col("at").is_not_null() | IS_UNDATED)
         later = rows.filter(pl.col("at") >= midnight).group_by("purpose").len().collect(engine="streaming")
         future = dict(later.iter_rows())
         found: list[PurposeCoverage] = []
@@ -126,7 +125,7 @@ def coverage(
         known = pl.Series("user_id", [], pl.String)
         # What is together in memory is all rows of a purpose; each further one decodes the log once more.
         for code, name in enumerate(consent.known):
-            of_purpose = rows.filter((pl.col("purpose") == code) & (pl.col("at") < midnight))
+            of_purpose = rows.filter((pl.col("purpose") == code) & ((pl.col("at") < midnight) | IS_UNDATED))
             last = _last_words(of_purpose, ids, links)
             found.append(_purpose(name, last, everybody, int(future.get(code, 0))))
             proofs += _proofs(name, last)
@@ -169,8 +168,9 @@ def _last_words(rows: pl.LazyFrame, ids: IdRules, links: pl.DataFrame | None) ->
     if links is not None:
         to = links.select(user_id=pl.col("from_id").cast(pl.String), __to=pl.col("to_id").cast(pl.String))
         used = used.join(to, on="user_id", how="left").with_columns(user_id=pl.coalesce("__to", "user_id"))
-    used = used.sort("user_id", "at", "status", *_PROOF, nulls_last=False)
-    at_last = pl.col("at") == pl.col("at").last().over("user_id")
+    # A withdrawal without an instant is the last word.
+    used = used.sort("user_id", "at", "status", *_PROOF, nulls_last=[False, True, False, *(False for _ in _PROOF)])
+    at_last = pl.col("at").eq_missing(pl.col("at").last().over("user_id"))
     granted = pl.col("status") != WITHDRAWN
     told = used.with_columns(
         granted_before=granted.any().over("user_id"),

@@ -2,7 +2,8 @@
 
 In: the files of the log, a day, the links of ids, and who objects. Out: the part of `engine.consent.permits`, sorted by
 user key, and what became of the rows. Of several rows at one instant a withdrawal counts; rows at or after the midnight
-at which the day begins are of the future and play no part.
+at which the day begins are of the future and play no part. A withdrawal whose instant cannot be read is the last word:
+that it came before a grant is what nobody can say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from engine.config_consent import Consent
-from engine.consent.log import ROW, SHOWN, Piece, Vocabulary, opened_log, rows_of, vocabulary
+from engine.consent.log import ROW, SHOWN, WITHDRAWN, Piece, Vocabulary, opened_log, rows_of, vocabulary
 from engine.consent.permits import PART_SCHEMA
 from engine.errors import DataError
 from engine.events.keys import user_key
@@ -29,7 +30,13 @@ ROWS_AT_ONCE: Final = 8_000_000
 _WITHDRAWN_BIT: Final = 1
 _WHOLE: Final = "whole"
 _USED: Final = "used"
-_IS_WHOLE: Final = pl.all_horizontal(pl.col("user_id", "purpose", "at").is_not_null())
+_UNDATED: Final = "undated"
+_IS_SOMEBODYS: Final = pl.all_horizontal(pl.col("user_id", "purpose").is_not_null())
+_IS_WHOLE: Final = _IS_SOMEBODYS & pl.col("at").is_not_null()
+IS_UNDATED: Final = _IS_SOMEBODYS & pl.col("at").is_null() & (pl.col("status") == WITHDRAWN)
+"""Whether a row withdraws at an instant that is missing or cannot be read."""
+_LAST_WORD: Final = (1 << 62) + _WITHDRAWN_BIT
+"""Rank of such a row."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class ConsentRecord:
         future: Rows of the day or later, of known purposes.
         ignored: Unknown purposes that were passed over, with their rows.
         rejected: Rows without a user, a purpose or an instant.
+        undated: Of them, withdrawals that lack the instant alone: they count as the last word.
         places: File and row (counted from 0) of the first of these.
         users: Users with a row that was used.
         opposed: Users who object.
@@ -84,6 +92,7 @@ class ConsentRecord:
     places: tuple[tuple[str, int], ...] = ()
     users: int = 0
     opposed: int = 0
+    undated: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready values, in `counts["consent_log"]`; what there is none of is left out."""
@@ -91,6 +100,7 @@ class ConsentRecord:
         told |= {"future": self.future} if self.future else {}
         told |= {"unknown_purposes": dict(self.ignored)} if self.ignored else {}
         told |= {"rejected": self.rejected} if self.rejected else {}
+        told |= {"withdrawn_without_time": self.undated} if self.undated else {}
         return told
 
     def warnings(self) -> list[str]:
@@ -99,7 +109,10 @@ class ConsentRecord:
         if self.rejected:
             places = ", ".join(f"{file} row {row}" for file, row in self.places)
             more = ", …" if self.rejected > len(self.places) else ""
-            lines.append(f"consent: {self.rejected} rows without user, purpose or time are not used: {places}{more}")
+            kept = f", but for {self.undated} withdrawals, which count as the last word" if self.undated else ""
+            lines.append(
+                f"consent: {self.rejected} rows without user, purpose or time are not used{kept}: {places}{more}"
+            )
         if self.ignored:
             rows = sum(number for _, number in self.ignored)
             lines.append(f"consent: {rows} rows of {len(self.ignored)} unknown purposes are not used")
@@ -157,24 +170,26 @@ def _states(
     rows = pl.concat([frame for _, frame in every])
     number = int(rows.select(pl.len()).collect(engine="streaming").item())
     # The last row decides; at one instant a withdrawal is greater than a grant.
-    rank = pl.col("at") * 2 + pl.col("status")
-    is_used = pl.col("at") < midnight
+    rank = pl.coalesce(pl.col("at") * 2 + pl.col("status"), pl.lit(_LAST_WORD))
+    is_used = (pl.col("at") < midnight).fill_null(value=False)
+    counts = is_used | pl.col("at").is_null()
     last = []
     portions = max(1, -(-number // rows_at_once))
     for portion in range(portions):
         # What is together in memory is all rows of some users; whose they are matters not.
         own = rows if portions == 1 else rows.filter(pl.col("user_id").hash() % portions == portion)
-        ranks = own.filter(_IS_WHOLE).select(
+        ranks = own.filter(_IS_WHOLE | IS_UNDATED).select(
             "user_id",
-            *(pl.when((pl.col("purpose") == int(code)) & is_used).then(rank).alias(code) for code in codes),
-            **{_USED: is_used},
+            *(pl.when((pl.col("purpose") == int(code)) & counts).then(rank).alias(code) for code in codes),
+            **{_WHOLE: pl.col("at").is_not_null(), _USED: is_used, _UNDATED: pl.col("at").is_null()},
         )
         # What is told of the rows is counted on the way: the log is not decoded for it once more.
-        counted = (pl.col(codes).max(), pl.len().alias(_WHOLE), pl.col(_USED).sum())
+        counted = (pl.col(codes).max(), pl.col(_WHOLE, _USED, _UNDATED).sum())
         last.append(ranks.group_by("user_id").agg(*counted).collect(engine="streaming"))
     found = pl.concat(last)
-    numbers = found.select(pl.lit(number).alias("rows"), pl.col(_WHOLE, _USED).cast(pl.Int64).sum())
-    found = found.filter(pl.col(_USED) > 0).drop(_WHOLE, _USED)
+    sums = (_WHOLE, _USED, _UNDATED)
+    numbers = found.select(pl.lit(number).alias("rows"), pl.col(sums).cast(pl.Int64).sum())
+    found = found.filter((pl.col(_USED) > 0) | (pl.col(_UNDATED) > 0)).drop(sums)
     users = _as_users(found, task)
     record = replace(log_record(every, words, numbers), users=users.height)
     withdrawn = {code: (pl.col(code) & _WITHDRAWN_BIT) == _WITHDRAWN_BIT for code in codes}
@@ -186,10 +201,10 @@ def _states(
 
 
 def counting(every: Sequence[tuple[Piece, pl.LazyFrame]], midnight: int) -> pl.LazyFrame:
-    """One row: rows of the log, those that are whole, and of these those before a midnight (µs since 1970 UTC)."""
+    """One row: rows, those that are whole, of these those before a midnight (µs since 1970 UTC), and undated ones."""
     used = _IS_WHOLE & (pl.col("at") < midnight)
     rows = pl.concat([frame for _, frame in every])
-    return rows.select(rows=pl.len(), whole=_IS_WHOLE.sum(), used=used.sum())
+    return rows.select(rows=pl.len(), whole=_IS_WHOLE.sum(), used=used.sum(), undated=IS_UNDATED.sum())
 
 
 def log_record(every: Sequence[tuple[Piece, pl.LazyFrame]], words: Vocabulary, numbers: pl.DataFrame) -> ConsentRecord:
@@ -200,10 +215,10 @@ def log_record(every: Sequence[tuple[Piece, pl.LazyFrame]], words: Vocabulary, n
         words: What `engine.consent.log.vocabulary` gave.
         numbers: What `counting` gave.
     """
-    rows, whole, used = (int(value) for value in numbers.row(0))
+    rows, whole, used, undated = (int(value) for value in numbers.row(0))
     rejected = rows - whole - sum(number for _, number in words.ignored)
     places = _places(every, ~_IS_WHOLE) if rejected else ()
-    return ConsentRecord(rows, used, whole - used, words.ignored, rejected, places)
+    return ConsentRecord(rows, used, whole - used, words.ignored, rejected, places, undated=undated)
 
 
 def _bits(holds: Mapping[str, pl.Expr]) -> pl.Expr:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from engine.config_consent import Consent
 from engine.consent import read
+from engine.consent.coverage import coverage
 from engine.errors import DataError
-from tests.consent.logs import MIDNIGHT, frame, permits, saved
+from engine.privacy.ids import IdRules
+from tests.consent.logs import DAY, MIDNIGHT, frame, permits, saved
 
 HOUR = timedelta(hours=1)
 US = timedelta(microseconds=1)
@@ -100,6 +102,21 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     file = str(tmp_path / "log.parquet")
     assert record.places == ((file, 2), (file, 3), (file, 4), (file, 5))
     assert f"{file} row 2, {file} row 3" in record.warnings()[0]
+
+
+@pytest.mark.parametrize("grants", [(-2,), (-1, 5), ()])
+def test_gd03_a_withdrawal_whose_time_cannot_be_read_is_the_last_word(tmp_path: Path, grants: tuple[int, ...]) -> None:
+    rows = [("ann", P, YES, MIDNIGHT + hours * HOUR) for hours in grants]
+    rows += [("ann", P, NO, None), ("bob", P, YES, None), ("eve", P, YES, MIDNIGHT - HOUR), (None, P, NO, None)]
+    log = consent(saved(frame(rows), tmp_path / "log.parquet"))
+    record, found = permits(log, tmp_path / "work")
+    assert found == {"ann": ((), (P,)), "eve": ((P,), ())}
+    assert (record.rejected, record.undated, record.to_dict()["withdrawn_without_time"]) == (3, 1, 1)
+    assert record.rows == record.used + record.future + record.rejected == len(rows)
+    assert "not used, but for 1 withdrawals, which count as the last word" in record.warnings()[0]
+    told = coverage(log, DAY, "UTC", ids=IdRules())
+    assert (told.purposes[0].granted, told.purposes[0].withdrawn) == (1, 1)
+    assert told.record == record
 
 
 # --- statuses
