@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from engine.errors import TamisError
 from engine.formats.failures import give_up, store_errors
-from engine.formats.part import Part, check_types, copy_checked
+from engine.formats.part import Part, check_columns, check_types, copy_checked
 from engine.remote.stores import open_store
 from engine.tables import disk, effects
 from engine.tables.manifest import FileRecord
@@ -137,6 +137,7 @@ class DeltaTables:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
+        _check_types(part)
         folder = self.local(part.table)
         if folder is not None:
             disk.make_folder(folder)
@@ -265,12 +266,19 @@ def new_name(stem: str) -> str:
     return f"{stem}-{uuid4().hex[:16]}.parquet"
 
 
+def _check_types(part: Part) -> None:
+    import pyarrow as pa
+
+    check_columns(part, "Delta", pa.types.is_time, folds=True)
+
+
 def _merged(table: DeltaTable, part: Part) -> DeltaSchema:
     from deltalake import Schema as DeltaSchema
 
     existing = table.schema()
     if part.record is None:
         return existing
+    _check_types(part)
     given = DeltaSchema.from_arrow(part.schema())
     types = {field.name: field.type.to_json() for field in existing.fields}
     check_types(part, types, {field.name: field.type.to_json() for field in given.fields})

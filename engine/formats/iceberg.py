@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from engine.formats.failures import give_up, store_errors
 from engine.formats.iceberg_catalog import open_catalog
-from engine.formats.part import Part, check_types, damaged
+from engine.formats.part import Part, check_columns, check_types, damaged
 from engine.tables.durable import sha256_of
 from engine.tables.manifest import FileRecord
 
@@ -161,7 +161,7 @@ class IcebergTables:
         from pyiceberg.transforms import IdentityTransform
         from sqlalchemy.exc import IntegrityError as Taken
 
-        schema = _iceberg_schema(part.schema())
+        schema = _schema_of(part)
         fields = [
             PartitionField(schema.find_field(key).field_id, 1000 + place, IdentityTransform(), key)
             for place, key in enumerate(part.partition_by)
@@ -182,9 +182,8 @@ class IcebergTables:
     def _widen(self, table: Table, part: Part) -> None:
         if part.record is None:
             return
-        given = part.schema()
         existing = {field.name: str(field.field_type) for field in table.schema().fields}
-        fresh = _iceberg_schema(given)
+        fresh = _schema_of(part)
         check_types(part, _without_ids(table.schema()), _without_ids(fresh))
         if any(field.name not in existing for field in fresh.fields):
             with table.update_schema() as update:
@@ -320,6 +319,13 @@ def _column(batch: pa.RecordBatch, field: pa.Field, partition: dict[str, Any]) -
     if field.name not in batch.schema.names:
         return pa.nulls(batch.num_rows, field.type)
     return batch.column(field.name).cast(field.type)
+
+
+def _schema_of(part: Part) -> Schema:
+    import pyarrow as pa
+
+    check_columns(part, "Iceberg", pa.types.is_struct, folds=False)
+    return _iceberg_schema(part.schema())
 
 
 def _iceberg_schema(schema: pa.Schema) -> Schema:

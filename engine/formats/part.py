@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -87,9 +87,41 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
         return pa.binary()
     if pa.types.is_dictionary(dtype):
         return plain_type(dtype.value_type)
-    if pa.types.is_large_list(dtype) or pa.types.is_list(dtype):
+    if pa.types.is_large_list(dtype) or pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):
         return pa.list_(pa.field("element", plain_type(dtype.value_type)))
-    return dtype
+    # Polars writes nanoseconds; what is published is cut to microseconds.
+    return pa.time64("us") if pa.types.is_time64(dtype) else dtype
+
+
+def check_columns(part: Part, format_name: str, lacks: Callable[[pa.DataType], bool], *, folds: bool) -> None:
+    """Stop when a format cannot have a column.
+
+    Args:
+        part: What shall be committed.
+        format_name: For the message.
+        lacks: Whether it does not have a type; asked of the types in lists and structs, too.
+        folds: Whether it takes names that are equal but for case for one.
+
+    Raises:
+        ConfigError: It cannot; all such columns are named.
+    """
+    schema = part.schema()
+    problems = [f"  {field.name}: {field.type}" for field in schema if _holds(field.type, lacks)]
+    seen: dict[str, str] = {}
+    for name in schema.names if folds else ():
+        other = seen.setdefault(name.casefold(), name)
+        problems += [] if other == name else [f"  {other!r} and {name!r} are one name there"]
+    if problems:
+        raise ConfigError(
+            "\n".join([f"table {part.table} has columns that {format_name} tables do not have:", *problems]),
+            code="format-type",
+            hint="Leave the attribute out with contacts.columns, rename or cast it where it comes from, or leave the "
+            "table out of publish.tables. The local tables are complete.",
+        )
+
+
+def _holds(dtype: pa.DataType, lacks: Callable[[pa.DataType], bool]) -> bool:
+    return lacks(dtype) or any(_holds(dtype.field(place).type, lacks) for place in range(dtype.num_fields))
 
 
 def check_types(part: Part, existing: Mapping[str, str], given: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 Whole numbers are Int32 or Int64 (Redshift has no 8-bit type, Iceberg neither 8 nor 16 bits, BigQuery and Redshift no
 unsigned ones), points in time have microseconds and are in UTC or in no zone (what a Parquet footer can say; BigQuery
-and Spark have no nanoseconds), names are String.
+and Spark have no nanoseconds), times of day are cut to microseconds, names are String.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def as_published(frame: pl.DataFrame) -> pl.DataFrame:
         DataError: Whole numbers beyond 64 bits with a sign; the columns are named.
     """
     wanted = published_schema(frame.schema)
-    changed = {name: dtype for name, dtype in wanted.items() if dtype != frame.schema[name]}
+    changed = {name: dtype for name, dtype in wanted.items() if dtype != frame.schema[name] or dtype == pl.Time}
     if not changed:
         return frame
     beyond = [name for name in changed if _is_beyond(frame[name])]
@@ -74,6 +74,9 @@ def _converted(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
         return column.dt.total_microseconds()
     if isinstance(dtype, pl.Datetime) and isinstance(wanted, pl.Datetime) and wanted.time_zone is not None:
         return column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if dtype == pl.Time:
+        # Polars has no other type for it than one of nanoseconds.
+        return (column.cast(pl.Int64) // 1000 * 1000).cast(pl.Time)
     return column.cast(wanted)
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,23 @@ def test_a_column_of_another_type_is_refused(out: Path, config: Config) -> None:
     assert len(commit_published(config).refused) == 1
 
 
+def test_a_column_that_the_format_does_not_have_is_named(out: Path, config: Config, kind: str) -> None:
+    odd = (
+        {"at": pl.lit(time(7, 30)), "As_of": pl.lit(1)} if kind == "delta" else {"at": pl.struct(pl.lit(1).alias("a"))}
+    )
+    publish_date(out, DAY, SEGMENTS, more=odd)
+    with pytest.raises(ConfigError, match="segments has columns that") as caught:
+        commit_published(config)
+    assert caught.value.code == "format-type"
+    assert "\n  at: " in caught.value.message
+    assert ("'As_of' and 'as_of'" in caught.value.message) == (kind == "delta")
+    # Iceberg has times of day, of microseconds.
+    if kind == "iceberg":
+        publish_date(out, DAY, SEGMENTS, more={"at": pl.lit(time(7, 30))})
+        commit_published(config)
+        assert read_table(config)["at"].to_list() == [time(7, 30)] * 16
+
+
 def test_a_new_table_version_begins_new_tables(out: Path, kind: str) -> None:
     publish_date(out, DAY, SEGMENTS)
     commit_published(config_of(out, kind))
@@ -245,7 +262,7 @@ def test_a_death_at_any_step_is_mended_by_the_next_commit(tmp_path: Path, kind: 
 
 WRITER = """
 import sys
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from engine.formats.commit import commit_published
 from tests.formats.samples import config_of

@@ -36,6 +36,11 @@ def test_types(dtype: pl.DataType, published: pl.DataType) -> None:
     assert as_published(pl.DataFrame(schema={"x": dtype})).schema == {"x": published}
 
 
+def test_times_of_day_are_cut_to_microseconds() -> None:
+    frame = pl.DataFrame({"hour": pl.Series([123_456_789, 86_399_999_999_999, None], dtype=pl.Int64).cast(pl.Time)})
+    assert as_published(frame)["hour"].cast(pl.Int64).to_list() == [123_456_000, 86_399_999_999_000, None]
+
+
 def test_values_stay_what_they_are() -> None:
     paris = datetime(2024, 7, 1, 12, tzinfo=ZoneInfo("Europe/Paris"))
     frame = pl.DataFrame(
