@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.history import ROOT
-from tests.cluster.nodes import STORE_BYTES
+from tests.cluster.nodes import STORE_BYTES, remove_folder
 
 BIN = Path(sys.executable).parent
 PORT = 6379
@@ -206,4 +206,4 @@ def _remove(network: Network) -> None:
     for name in network.names:
         with suppress(subprocess.CalledProcessError):
             _ip("netns", "delete", name)
-    shutil.rmtree(network.folder, ignore_errors=True)
+    remove_folder(network.folder)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +59,18 @@ _SHAPE: dict[str, Any] = {
 }
 
 
+_folders: list[Path] = []
+"""Of all clusters of this process: the next one makes that of one whose head was killed once more, empty."""
+
+
+def remove_folder(folder: Path, *, seconds: float = 20.0) -> None:
+    """Remove what processes had that were ended: the last of them write until they notice."""
+    until = time.monotonic() + seconds
+    while folder.exists() and time.monotonic() < until:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.2)
+
+
 @contextmanager
 def running_nodes(count: int = NODES) -> Iterator[Nodes]:
     """A cluster, and all of its processes ended with it."""
@@ -64,6 +78,7 @@ def running_nodes(count: int = NODES) -> Iterator[Nodes]:
 
     # Sockets have short paths; and Ray writes the address of its cluster into this folder, for all who ask for `auto`.
     folder = tempfile.mkdtemp(prefix="tn", dir="/tmp")
+    _folders.append(Path(folder))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "RAY_TMPDIR": folder,
@@ -84,4 +99,5 @@ def running_nodes(count: int = NODES) -> Iterator[Nodes]:
         finally:
             for node in [*cluster.worker_nodes, *([cluster.head_node] if cluster.head_node else [])]:
                 cluster.remove_node(node, allow_graceful=False)
-            shutil.rmtree(folder, ignore_errors=True)
+            for one in _folders:
+                remove_folder(one)
