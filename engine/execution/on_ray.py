@@ -108,7 +108,7 @@ def ray_executor(execution: Execution) -> Iterator[RayExecutor]:
     """
     environment = {name: str(execution.cpus_per_task) for name in _THREAD_VARIABLES} | _WORKER_VARIABLES
     with connected(execution, environment) as is_local:
-        largest = max((cpus for cpus, _ in nodes().values()), default=0.0)
+        largest = max((cpus for cpus, _ in nodes("the start").values()), default=0.0)
         if largest < execution.cpus_per_task:
             raise ResourceError(
                 f"a task asks for {execution.cpus_per_task} CPUs, the largest node has {largest:.0f}",

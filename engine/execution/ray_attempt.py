@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import ray
 from ray.experimental import internal_kv
@@ -17,7 +18,12 @@ from ray.experimental import internal_kv
 from engine.errors import TamisError, TransientError
 from engine.privacy.modes import take_mask
 
+T = TypeVar("T")
+
+HEAD_SECONDS: Final = 20.0
+"""A head that has not answered for so long is lost."""
 _NAMESPACE: Final = b"tamis"
+_ASK_SECONDS: Final = 1.0
 _CONNECT_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 60.0
 """How much longer than its time a worker lets a task run that the driver should have ended."""
@@ -97,6 +103,36 @@ def head_answers() -> bool:
         return False
 
 
+def ask(call: Callable[[], T], what: str) -> T:
+    """What the head says, asked by a thread that is left behind when the head is gone.
+
+    Raises:
+        TransientError: It is gone since it was asked, or while it was.
+        RayError: As the call itself.
+    """
+    answers: list[T] = []
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def wait() -> None:
+        try:
+            answers.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised where it was asked
+            failures.append(error)
+        over.set()
+
+    threading.Thread(target=wait, name="tamis-ask", daemon=True).start()
+    heard = time.monotonic()
+    while not over.wait(_ASK_SECONDS):
+        if head_answers():
+            heard = time.monotonic()
+        elif time.monotonic() - heard > HEAD_SECONDS:
+            raise headless(what)
+    if failures:
+        raise failures[0]
+    return answers[0]
+
+
 def headless(what: str) -> TransientError:
     """The head is gone, which was seen during `what`."""
     return TransientError(
@@ -119,15 +155,22 @@ def is_lost(error: BaseException) -> bool:
     )
 
 
-def seen_running(stage: str) -> dict[str, str]:
+def listed_nodes(what: str) -> list[dict[str, Any]]:
+    """What the head says of each node, during `what`."""
+    return ask(ray.nodes, what)
+
+
+def seen_running(stage: str, what: str) -> dict[str, str]:
     """The node of each attempt of a stage that has begun and not come back, by its key."""
-    keys = internal_kv._internal_kv_list(f"{stage}/", namespace=_NAMESPACE)  # noqa: SLF001 - Ray has no public word
+    list_keys = internal_kv._internal_kv_list  # noqa: SLF001 - Ray has no public word
+    keys = ask(lambda: list_keys(f"{stage}/", namespace=_NAMESPACE), what)
     return {key: node for key, _, node in (told.decode().rpartition("/") for told in keys)}
 
 
-def forget(stage: str) -> None:
+def forget(stage: str, what: str) -> None:
     """Take back what the attempts of a stage have told that did not come to their end."""
-    internal_kv._internal_kv_del(f"{stage}/", del_by_prefix=True, namespace=_NAMESPACE)  # noqa: SLF001
+    delete = internal_kv._internal_kv_del  # noqa: SLF001
+    ask(lambda: delete(f"{stage}/", del_by_prefix=True, namespace=_NAMESPACE), what)
 
 
 def _tell(key: bytes) -> None:

@@ -11,9 +11,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.errors import ConfigError, TamisError
-from engine.execution.ray_attempt import head_answers, headless, wait_for
+from engine.execution.ray_attempt import head_answers, headless, listed_nodes, wait_for
 from engine.tables import disk
 
+_LOOK: Final = "the look at its nodes"
 _MOST_NODES: Final = 32
 _SECONDS: Final = 30.0
 _PREFIX: Final = "_seen-"
@@ -34,8 +35,8 @@ def check_paths(work: Path, inputs: Sequence[Path], environment: Mapping[str, st
         TransientError: The head of the cluster is gone.
     """
     if not head_answers():
-        raise headless("the look at its nodes")
-    listed = ray.nodes()  # type: ignore[no-untyped-call]
+        raise headless(_LOOK)
+    listed = listed_nodes(_LOOK)
     nodes = [node for node in listed if node["Alive"] and node["Resources"].get("CPU")][:_MOST_NODES]
     marker = work / f"{_PREFIX}{secrets.token_hex(4)}"
     disk.create_empty(marker)
@@ -48,7 +49,7 @@ def check_paths(work: Path, inputs: Sequence[Path], environment: Mapping[str, st
         }
         answered, silent = wait_for(list(asked), count=len(asked), seconds=_SECONDS) if asked else ([], [])
         if silent and not head_answers():
-            raise headless("the look at its nodes")
+            raise headless(_LOOK)
         for reference in silent:
             ray.cancel(reference, force=True)
         problems = {asked[reference]: problem for reference in answered if (problem := _problem(reference))}

@@ -34,12 +34,14 @@ from engine.execution.attempts import (
 )
 from engine.execution.protocol import R, T, TaskSize, with_index
 from engine.execution.ray_attempt import (
+    HEAD_SECONDS,
     Answer,
     answer_of,
     forget,
     head_answers,
     headless,
     is_lost,
+    listed_nodes,
     remote_task,
     seen_running,
     wait_for,
@@ -51,8 +53,6 @@ from engine.progress import Tally
 _POLL_SECONDS: Final = 1.0
 _SPILL_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 4.0
-_HEAD_SECONDS: Final = 20.0
-"""A head that has not answered for so long is lost."""
 _MISSED_SECONDS: Final = 5.0
 """After a node is gone, Ray has this long to say so of its tasks."""
 _ROOM_SECONDS: Final = 300.0
@@ -61,10 +61,9 @@ _AHEAD: Final = 2
 """Tasks handed to Ray for each one that can run, so that no worker waits for this process."""
 
 
-def nodes() -> dict[str, tuple[float, int]]:
-    """Processors and bytes of memory of each node that is alive, by its id."""
-    listed = ray.nodes()  # type: ignore[no-untyped-call]
-    found = {str(node["NodeID"]): node["Resources"] for node in listed if node["Alive"]}
+def nodes(what: str) -> dict[str, tuple[float, int]]:
+    """Processors and bytes of memory of each node that is alive, by its id, during `what`."""
+    found = {str(node["NodeID"]): node["Resources"] for node in listed_nodes(what) if node["Alive"]}
     return {node: (float(has.get("CPU", 0)), int(has.get("memory", 0))) for node, has in found.items()}
 
 
@@ -102,7 +101,7 @@ class Stage(Generic[T, R]):
         self.key, self.mask = secrets.token_hex(8), mask_of_process()
         if not head_answers():
             raise headless(self.name)
-        self.cluster = nodes()
+        self.cluster = nodes(self.name)
         self.memory = memory_requests(self.name, sizes, len(tasks), self.largest)
         rows = [size.rows for size in sizes] if sizes is not None else []
         self.pace = Pace(self.settings.straggler_factor, len(tasks), terms.least_slow, rows)
@@ -136,8 +135,8 @@ class Stage(Generic[T, R]):
             raise
         finally:
             if self.to_forget and head_answers():
-                with suppress(ray.exceptions.RayError):
-                    forget(self.key)
+                with suppress(ray.exceptions.RayError, TransientError):
+                    forget(self.key, self.name)
         return [self.results[index] for index in range(len(self.tasks))]
 
     def _start(self) -> None:
@@ -258,13 +257,13 @@ class Stage(Generic[T, R]):
         self.looked = now
         if head_answers():
             self.heard = now
-        elif now - self.heard > _HEAD_SECONDS:
+        elif now - self.heard > HEAD_SECONDS:
             raise headless(self.name)
         else:
             return
         # What a cluster does not say now it says the next time; its loss is told by its tasks.
         with suppress(ray.exceptions.RayError):
-            self.cluster = nodes()
+            self.cluster = nodes(self.name)
             self._note_started(now)
         self._give_up_missed(now)
         self._check_room(now)
@@ -284,7 +283,7 @@ class Stage(Generic[T, R]):
             self.tally.spilled = _spilled_bytes(self.tally.spilled)
 
     def _note_started(self, now: float) -> None:
-        seen = seen_running(self.key)
+        seen = seen_running(self.key, self.name)
         for attempt in self.running.values():
             node = seen.get(self._key_of(attempt.index, attempt.number))
             if node is not None and attempt.started is None:

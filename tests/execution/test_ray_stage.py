@@ -12,11 +12,11 @@ import pytest
 
 from engine.config import Execution
 from engine.errors import DataError, ResourceError, TransientError
-from engine.execution import ray_stage
+from engine.execution import ray_attempt, ray_stage
 from engine.execution.attempts import Attempt
 from engine.execution.on_ray import ray_executor
 from engine.execution.protocol import TaskSize
-from engine.execution.ray_attempt import _guarded
+from engine.execution.ray_attempt import _guarded, ask
 from engine.execution.ray_stage import Stage, Terms
 from engine.progress import Tally
 from tests.execution.tasks import (
@@ -46,6 +46,25 @@ def left_on_the_cluster() -> list[bytes]:
     from ray.experimental import internal_kv
 
     return list(internal_kv._internal_kv_list("", namespace=b"tamis"))
+
+
+def test_a_head_that_is_lost_while_it_is_asked_is_told_before_ray_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_attempt, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(ray_attempt, "_ASK_SECONDS", 0.02)
+    answers = iter([True, *[False] * 20])
+    monkeypatch.setattr(ray_attempt, "head_answers", lambda: next(answers))
+    never = threading.Event()
+    with pytest.raises(TransientError, match="does not answer any more, during score") as caught:
+        ask(never.wait, "score")
+    never.set()
+    assert caught.value.code == "cluster-lost"
+    # A head that is there may take its time, and what it says is what is raised.
+    monkeypatch.setattr(ray_attempt, "head_answers", lambda: True)
+    assert ask(lambda: time.sleep(0.15), "score") is None  # type: ignore[func-returns-value]
+    with pytest.raises(KeyError, match="gone"):
+        ask(lambda: {}["gone"], "score")
 
 
 @pytest.mark.parametrize("count", [1, 40])
@@ -245,7 +264,7 @@ def test_tasks_do_not_wait_for_ever_for_a_node_that_left(
     ray_session: None, monkeypatch: pytest.MonkeyPatch, left: dict[str, tuple[float, int]]
 ) -> None:
     whole = {"large": (8.0, 2**40)}
-    monkeypatch.setattr(ray_stage, "nodes", lambda: whole)
+    monkeypatch.setattr(ray_stage, "nodes", lambda _: whole)
     settings = Execution(cpus_per_task=2)
     stage: Stage[int, int] = Stage(Terms(settings, {}, 60.0, Tally()), double, [4], [TaskSize(1, 1, 2**30)], None)
     stage.running = {"pending": Attempt(0, 0, 2**30)}
