@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from jobs.app import app
 
 ROOT = Path(__file__).parents[2]
 LINES = [*(f"GD-{number:02d}" for number in range(1, 11)), *(f"DQ-{number:02d}" for number in range(1, 14))]
@@ -30,3 +33,10 @@ def test_the_page_has_every_line() -> None:
 def test_each_line_has_tests_and_the_page_says_where(line: str) -> None:
     assert named_after(line)
     assert listed()[line] == named_after(line)
+
+
+def test_the_commands_of_the_page_are_there() -> None:
+    page = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`tamis ([a-z]+)", page))
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert {"consent", "erase", "subject", "suppress", "retention"} <= named <= known
