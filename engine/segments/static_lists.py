@@ -105,7 +105,7 @@ def kept_lists(lists: Mapping[str, pl.Series], rules: IdRules) -> dict[str, pl.S
         is_made = ids.cast(pl.String).str.contains(IS_PSEUDONYM) & rules.pseudonyms
         others = without_erased(ids.filter(~is_made).to_frame("user_id"), rules, "user_id")["user_id"]
         made = pseudonyms_kept(ids.filter(is_made), rules) if is_made.any() else others.clear()
-        found[name] = pl.concat([others, made.rename("user_id")]).unique().sort()
+        found[name] = pl.concat([others, made.alias("user_id")]).unique().sort()
     return found
 
 
