@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -31,6 +32,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 FIRST = "gw0"
 if os.environ.get("PYTEST_XDIST_WORKER", FIRST) != FIRST:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+# Ten thousand tests and what they import stay, and looking for garbage among them is a fifth of the time in which each
+# worker collects the tests: it is done less often.
+gc.set_threshold(100_000, 50, 100)
 
 # A deadline per example fails on a busy machine; what is slow shows in the duration of the suite.
 settings.register_profile("tamis", settings(), deadline=None, max_examples=40)

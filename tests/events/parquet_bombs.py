@@ -6,7 +6,7 @@ import gzip
 import io
 import random
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -99,24 +99,29 @@ def wide(columns: int) -> bytes:
     return parquet(b"", bytes([0x15, 2, 0x19]) + listed + bytes([0x16, 0, 0x19, 0x0C, 0]))
 
 
+# Files by name, and what is said of each; empty for those that are good. Every process that collects the tests needs
+# the names, and the one that runs them the files, which take a second to make.
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "good": (lambda: one_column(int64s(3), 3), ""),
+    "good-gzip": (lambda: one_column(int64s(1_000), 1_000, gzip=True), ""),
+    "good-nulls": (lambda: all_null(100_000), ""),
+    "two-billion-rows": (lambda: one_column(int64s(3), HUGE), "more values than"),
+    "two-billion-nulls": (lambda: all_null(HUGE), "more values than"),
+    "many-nulls": (lambda: all_null(10**8), "more values than"),
+    "too-many-to-count": (lambda: one_column(int64s(3), 2**62), "more values than"),
+    "page-of-two-gigabytes": (lambda: one_column(int64s(99), 99, gzip=True, page={2: I32(HUGE)}), "decompress to more"),
+    "stated-gigabytes": (lambda: one_column(int64s(99), 99, unfolded=2**40), "decompress to more"),
+    "deep": (lambda: nested(200), "malformed"),
+    "deeper": (lambda: nested(50_000), "malformed"),
+    "wide": (lambda: wide(20_000), "20000 columns, more than 10000"),
+    "wider": (lambda: wide(1_000_000), "malformed"),
+}
+
+
 @cache
 def bombs() -> dict[str, tuple[bytes, str]]:
-    """Files by name, and what is said of each; empty for those that are good."""
-    return {
-        "good": (one_column(int64s(3), 3), ""),
-        "good-gzip": (one_column(int64s(1_000), 1_000, gzip=True), ""),
-        "good-nulls": (all_null(100_000), ""),
-        "two-billion-rows": (one_column(int64s(3), HUGE), "more values than"),
-        "two-billion-nulls": (all_null(HUGE), "more values than"),
-        "many-nulls": (all_null(10**8), "more values than"),
-        "too-many-to-count": (one_column(int64s(3), 2**62), "more values than"),
-        "page-of-two-gigabytes": (one_column(int64s(99), 99, gzip=True, page={2: I32(HUGE)}), "decompress to more"),
-        "stated-gigabytes": (one_column(int64s(99), 99, unfolded=2**40), "decompress to more"),
-        "deep": (nested(200), "malformed"),
-        "deeper": (nested(50_000), "malformed"),
-        "wide": (wide(20_000), "20000 columns, more than 10000"),
-        "wider": (wide(1_000_000), "malformed"),
-    }
+    """`BOMBS` with the bytes of each."""
+    return {name: (made(), problem) for name, (made, problem) in BOMBS.items()}
 
 
 def log(rows: int, seed: int = 1) -> pl.DataFrame:
