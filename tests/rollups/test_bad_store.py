@@ -3,10 +3,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from polars.testing import assert_frame_equal
 from engine.config import Config
 from engine.errors import DataError, IntegrityError, ResourceError
 from engine.events import ingest
+from engine.events.record import IngestRecord
 from engine.execution.local import LocalExecutor
 from engine.rollups.index import FORMAT, read_index
 from engine.rollups.update import Wanted, open_index
@@ -53,13 +56,56 @@ def write_log(log: Path) -> Config:
     return config_of(source_of(log, dedup_days=2))
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A log and a store over it."""
+
+    config: Config
+    log: Path
+    store: Path
+
+
+@pytest.fixture(scope="module")
+def begun_once(tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    folder = tmp_path_factory.mktemp("begun")
+    config = write_log(folder / "log")
+    bring(config, folder / "everything", EVERYTHING)
+    bring(config, folder / "buys")
+    return Begun(config, folder / "log", folder)
+
+
+@pytest.fixture
+def begun(request: pytest.FixtureRequest, begun_once: Begun, tmp_path: Path) -> Iterator[Begun]:
+    """A copy of the store of `EVERYTHING`, or of `BUYS` on demand; the log is the same, and loses what a test adds."""
+    once = begun_once
+    before = {*once.log.rglob("*.parquet")}
+    shutil.copytree(once.store / getattr(request, "param", "everything"), tmp_path / "out")
+    yield Begun(once.config, once.log, tmp_path / "out")
+    for file in {*once.log.rglob("*.parquet")} - before:
+        file.unlink()
+
+
+NEW: dict[object, tuple[pl.DataFrame, IngestRecord]] = {}
+
+
+def of_a_new_store(config: Config, store: Path) -> tuple[pl.DataFrame, IngestRecord]:
+    """What a store from nothing holds, beside `store`; of a log that is the same, it is made once."""
+    [source] = config.sources
+    log = [(file, file.stat()) for file in sorted(Path(str(source.path)).rglob("*.parquet"))]
+    key = (config.model_dump_json(), *((file, found.st_size, found.st_mtime_ns, found.st_ino) for file, found in log))
+    if key not in NEW:
+        new = store.with_name(f"new-{time.monotonic_ns()}")
+        made = bring(config, new, EVERYTHING)
+        NEW[key] = features(bucket_of(made, new)), totals(made)
+    return NEW[key]
+
+
 def check(config: Config, store: Path, damaged: int | None = None) -> None:
     """The store can be brought up to date, and then equals a new one."""
     updated = bring(config, store, EVERYTHING)
-    new = store.with_name(f"new-{time.monotonic_ns()}")
-    made = bring(config, new, EVERYTHING)
-    assert_frame_equal(features(bucket_of(updated, store)), features(bucket_of(made, new)))
-    assert totals(updated) == totals(made)
+    expected, counted = of_a_new_store(config, store)
+    assert_frame_equal(features(bucket_of(updated, store)), expected)
+    assert totals(updated) == counted
     if damaged is not None:
         assert len(updated.damaged) == damaged
     files = {file.path for file in updated.index.files()}
@@ -94,9 +140,8 @@ BAD_INDEXES: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_INDEXES)
-def test_an_index_that_cannot_be_used(tmp_path: Path, name: str) -> None:
-    config, store = write_log(tmp_path / "log"), tmp_path / "out"
-    bring(config, store, EVERYTHING)
+def test_an_index_that_cannot_be_used(begun: Begun, name: str) -> None:
+    config, store = begun.config, begun.store
     file = store / "index.json"
     bad = BAD_INDEXES[name](file.read_text())
     assert bad != file.read_text()
@@ -141,9 +186,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
         ("users", "missing"),
     ],
 )
-def test_a_file_that_is_not_what_was_written(tmp_path: Path, name: str, grain: str) -> None:
-    config, store = write_log(tmp_path / "log"), tmp_path / "out"
-    bring(config, store, EVERYTHING)
+def test_a_file_that_is_not_what_was_written(begun: Begun, name: str, grain: str) -> None:
+    config, store = begun.config, begun.store
     file = max((store / grain).iterdir())
     DAMAGE[name](file)
     # Without the ids of users no unit can be read.
@@ -151,11 +195,10 @@ def test_a_file_that_is_not_what_was_written(tmp_path: Path, name: str, grain: s
 
 
 @pytest.mark.parametrize("grain", ["daily", "ids", "users"])
-def test_a_damaged_file_and_a_new_day_at_once(tmp_path: Path, grain: str) -> None:
-    config, store = write_log(tmp_path / "log"), tmp_path / "out"
-    bring(config, store, EVERYTHING)
+def test_a_damaged_file_and_a_new_day_at_once(begun: Begun, grain: str) -> None:
+    config, store = begun.config, begun.store
     flip(max((store / grain).iterdir()))
-    put(tmp_path / "log", f"{label(4)}/a", *[(f"u{user}", "buy", at(4), f"{user + 9}", 1.0) for user in range(7)])
+    put(begun.log, f"{label(4)}/a", *[(f"u{user}", "buy", at(4), f"{user + 9}", 1.0) for user in range(7)])
     check(config, store)
 
 
@@ -189,18 +232,17 @@ def test_an_older_copy_of_the_store_is_brought_up_to_date(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("nth", [1, 4, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (2, 7))])
 @pytest.mark.parametrize("effect", ["create_temporary", "sync_file", "rename"])
-def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effect: str, nth: int) -> None:
-    config, store = write_log(tmp_path / "log"), tmp_path / "out"
-    bring(config, store, EVERYTHING)
+def test_a_disk_that_is_full(begun: Begun, monkeypatch: pytest.MonkeyPatch, effect: str, nth: int) -> None:
+    config, store = begun.config, begun.store
     before = stored(store)
-    put(tmp_path / "log", f"{label(1)}/b", ("new", "buy", at(1), "new", 9.0))
+    put(begun.log, f"{label(1)}/b", ("new", "buy", at(1), "new", 9.0))
     real, calls = getattr(disk, effect), []
 
     def fail(*given: Any) -> Any:
         calls.append(given)
         if len(calls) < nth:
             return real(*given)
-        with disk.storage_errors(tmp_path):
+        with disk.storage_errors(store.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
@@ -278,6 +320,7 @@ def test_what_a_killed_update_left_is_not_trusted(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- the log
 
 
+@pytest.mark.parametrize("begun", ["buys"], indirect=True)
 @pytest.mark.parametrize("when", ["before", "while"])
 @pytest.mark.parametrize(
     "change",
@@ -290,12 +333,11 @@ def test_what_a_killed_update_left_is_not_trusted(tmp_path: Path) -> None:
     ],
 )
 def test_a_source_file_that_changes_while_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], when: str
+    begun: Begun, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], when: str
 ) -> None:
-    config, store = write_log(tmp_path / "log"), tmp_path / "out"
-    bring(config, store)
+    config, store = begun.config, begun.store
     before = stored(store)
-    file = put(tmp_path / "log", f"{label(2)}/b", ("u0", "buy", at(2), "new", 9.0), ("u1", "buy", at(2), "new", 9.0))
+    file = put(begun.log, f"{label(2)}/b", ("u0", "buy", at(2), "new", 9.0), ("u1", "buy", at(2), "new", 9.0))
     found = [opened(one) if file.name in str(one.unit.files) else one for one in found_in(config)]
     if when == "before":
         change(file)
