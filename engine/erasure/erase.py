@@ -23,7 +23,7 @@ from engine.erasure.holdings import HOLDINGS, find_everything
 from engine.erasure.journal import Journal, Work, journal_path, journals_folder, unfinished
 from engine.erasure.people import People
 from engine.erasure.proof import ID_COLUMNS, files_with
-from engine.erasure.resolve import find_people
+from engine.erasure.resolve import check_ids, find_people
 from engine.erasure.sources import sources_of, tables_beside
 from engine.erasure.store import first_event, store_users
 from engine.errors import ConfigError, IntegrityError
@@ -187,6 +187,7 @@ def receipt_path(out: Path, erasure: str) -> Path:
 
 def _plan(config: Config, asked: Sequence[str]) -> tuple[Planned, People]:
     out = Path(config.out)
+    check_ids(config, asked)
     everyone, own = find_people(config, asked)
     place = Place(config, everyone)
     there: set[str] = set()

@@ -15,9 +15,11 @@ from engine.contacts.duplicates.decisions import merged_pairs, read_decisions
 from engine.contacts.text import as_text
 from engine.erasure.parquet import rows_held
 from engine.erasure.people import People
+from engine.errors import ConfigError
 from engine.events.files import locate_files, text_kind
 from engine.events.identities import read_identities
 from engine.events.keys import user_key
+from engine.exports.addresses import compared
 from engine.ledger.previous import user_type
 from engine.privacy.ids import IdRules, id_as_kept, id_rules, kept_ids
 from engine.privacy.pseudonyms import is_pseudonym
@@ -32,6 +34,8 @@ Link = tuple[str, str]
 _LEAST_ADDRESS: Final = 5
 _TAIL: Final = 8
 """Digits at the end of telephone numbers by which two of them are told to be near."""
+_MAY_REACH: Final = r"@|^\s*\+[\d\s.()/-]+$"
+"""What can be an address, or a telephone number and nothing else."""
 _KEY: Final = "user_key"
 _NOBODYS: Final = -1
 """A salt that no user of a store has."""
@@ -71,6 +75,55 @@ def find_people(config: Config, asked: Sequence[str]) -> tuple[People, dict[str,
         rekeyed=tuple(sorted(index.rekeyed.items())),
     )
     return _with_own_keys(people, out), own
+
+
+def check_ids(config: Config, asked: Sequence[str]) -> None:
+    """Stop at addresses and telephone numbers of contacts that are given as ids: nobody is known by them.
+
+    Args:
+        config: The configuration; its output root is absolute.
+        asked: What somebody gave as ids of users.
+
+    Raises:
+        ConfigError: Some are no user's id, and an address or number of a contact (`user-address`).
+        DataError: Contacts that cannot be read.
+    """
+    contacts = config.contacts
+    given = pl.DataFrame({"user": asked}, schema={"user": pl.String}).with_row_index("number", offset=1)
+    given = given.filter(pl.col("user").str.contains(_MAY_REACH)).with_columns(reach=_reach(pl.col("user")))
+    if contacts is None or given.is_empty():
+        return
+    reached: set[str] = set()
+    for _, read in files_of(config, "contacts", contacts.path):
+        rows = _decoded(read, config)
+        if contacts.user_id in rows.columns:
+            given = given.filter(~pl.col("user").is_in(rows[contacts.user_id].cast(pl.String).implode()))
+        for name in _columns(config, rows):
+            cells = rows.select(reach=_reach(pl.col(name).cast(pl.String)))["reach"]
+            reached |= set(cells.filter(cells.is_in(given["reach"].implode())))
+    wrong = given.filter(pl.col("reach").is_in(sorted(reached)))
+    store = store_folder(Path(config.out))
+    users = [str(store / file.path) for file in open_index(store)[0].users]
+    if wrong.height and users:
+        rules = id_rules(config)
+        kept = [id_as_kept(user, rules) for user in wrong["user"]]
+        ids = pl.scan_parquet(users, glob=False, hive_partitioning=False).select(pl.col("user_id").cast(pl.String))
+        known = ids.filter(pl.col("user_id").is_in(kept)).collect()["user_id"]
+        wrong = wrong.filter(~pl.Series(kept, dtype=pl.String).is_in(known.implode()))
+    if wrong.height:
+        raise ConfigError(
+            f"number {', '.join(map(str, wrong['number']))} of those given is no id of a user, but an address or a "
+            "telephone number of the contacts",
+            code="user-address",
+            hint=f"Look the id up in the column {contacts.user_id!r} of the contacts; several may have one address.",
+        )
+
+
+def _reach(text: pl.Expr) -> pl.Expr:
+    """An address as it is compared; of a telephone number its last digits, which all its spellings have."""
+    tail = text.str.replace_all(r"\D", "").str.tail(_TAIL)
+    is_number = ~text.str.contains("@", literal=True) & (tail.str.len_chars() == _TAIL)
+    return pl.when(is_number).then(tail).otherwise(compared(text))
 
 
 def _with_own_keys(people: People, out: Path) -> People:

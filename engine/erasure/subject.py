@@ -22,7 +22,7 @@ from engine.erasure.bundles import learnt_from
 from engine.erasure.exports import exports_of
 from engine.erasure.held import Place
 from engine.erasure.holdings import find_everything
-from engine.erasure.resolve import find_people
+from engine.erasure.resolve import check_ids, find_people
 from engine.erasure.sources import sources_of, tables_beside
 from engine.erasure.store import first_event
 from engine.errors import ConfigError
@@ -103,6 +103,7 @@ def subject_of(config: Config, user: str) -> Subject:
         IntegrityError: Something below the output root is damaged.
     """
     config = config.model_copy(update={"out": str(Path(config.out).absolute())})
+    check_ids(config, [user])
     people, _ = find_people(config, [user])
     place = Place(config, people)
     parts = [Part(holding.name, held.part, held.files, held.rows) for holding, held in find_everything(place)]
