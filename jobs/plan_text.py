@@ -24,6 +24,10 @@ _WORDS = {
     "ledger": "the ledger of memberships",
     "publish": "writing and checking tables",
 }
+_BOUND = {
+    "tasks": "each of the tasks that can run at a time has a worker already",
+    "driver": "the driver hands out one task after the other (a higher execution.rows_per_task makes them fewer)",
+}
 _AGAIN = {
     "again": "`tamis run` publishes the same bytes once more; with --if-done skip it does nothing",
     "skip": "`tamis run` skips it (schedule.if_done); with --if-done again it takes as long as is said here",
@@ -125,8 +129,12 @@ def _print_time(plan: Plan) -> None:
         else f"on {plural(workers.nodes, 'node')} with {workers.cpus} processors, {workers.memory / _GIB:,.0f} GiB"
     )
     _tell(f"It takes about {duration(found.seconds)} {where}, {share:.0%} of it {_WORDS[largest.name]}.")
-    if not workers.local and largest.tasks < workers.nodes * workers.cpus:
-        _tell(f"That stage has {plural(largest.tasks, 'task')}: more nodes do not make it faster.")
+    if plan.twice is None:
+        return
+    _tell(f"On {plural(2 * workers.nodes, 'node')} it takes about {duration(plan.twice)}.")
+    for stage in found.stages:
+        if stage.bound != "workers" and stage.seconds > _NEAR * found.seconds:
+            _tell(f"More nodes do not make {stage.job}: {stage.name} faster: {_BOUND[stage.bound]}.")
 
 
 def _print_limits(plan: Plan) -> None:

@@ -29,6 +29,7 @@ from engine.planning.generated import END
 from engine.planning.inputs import due_jobs
 from engine.planning.measure import Sized
 from engine.planning.schedule import Workers
+from engine.planning.shipped_costs import SHIPPED
 from engine.planning.work import Job
 from engine.privacy.key import child_environment
 
@@ -86,7 +87,8 @@ def calibrate(today: date, folder: Path | None = None) -> Costs:
         threads=threads,
         start=0.0,
         process=process,
-        kinds=costs_from(seen, alone, threads),
+        # What the generated log has nothing of is taken from elsewhere: consents.
+        kinds={**SHIPPED.kinds, **costs_from(seen, alone, threads)},
         versions={name: version(name) for name in _PACKAGES},
     )
     # What the command takes beside its tasks and its driver: the same for a small log and a large one.

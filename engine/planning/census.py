@@ -22,6 +22,7 @@ from engine.events.probe import Footer, read_footers
 from engine.events.untrusted import Quarantined, unreadable
 from engine.features.windows import EPOCH, day_number, midnight_us
 from engine.planning.sample import Sample, take_sample
+from engine.privacy.opposed import read_opposed
 from engine.remote.address import RemoteFile, is_remote
 from engine.rollups.index import Entry, Index
 from engine.rollups.rolling import Found
@@ -78,6 +79,8 @@ class Census:
         store_files, store_bytes: All files of the store.
         new_partials: Of `partials`, those that are to be rolled up.
         contacts, contact_bytes: Rows and bytes of the contacts.
+        consents, consent_bytes: Rows and bytes of the log of consents.
+        asks: Whether consents or objections are read.
         types: Event types that are known, by name; `priced` have amounts.
         attributes: Contact attributes and their types.
         user_dtype: Type of user ids, Int64 or String; empty where it is not known yet.
@@ -104,6 +107,9 @@ class Census:
     new_partials: int
     contacts: int
     contact_bytes: int
+    consents: int
+    consent_bytes: int
+    asks: bool
     types: tuple[str, ...]
     priced: frozenset[str]
     attributes: Mapping[str, pl.DataType]
@@ -147,14 +153,17 @@ def take_census(config: Config, as_of: date) -> Census:
         if wanted is None or not fits(entries.get(name), replace(item, pieces=()), index, wanted)
     }
     contact_files = [] if config.contacts is None else list(locate_files("contacts", config.contacts.path))
+    consent_files = [] if config.consent is None else list(locate_files("consent", config.consent.path, text=True))
     opened = [file for file in contact_files if isinstance(file, Path)]
-    rows, exact, pieces, contact_footers = _rows_of(config, stale, index, opened)
+    readable = [file for file in consent_files if isinstance(file, Path) and text_kind(file) is None]
+    rows, exact, pieces, others = _rows_of(config, stale, index, [*opened, *readable])
     sample = take_sample(config.sources, pieces, config.currency_digits, midnight_us(as_of, config.timezone))
     current = {name: entry for name, entry in entries.items() if name not in stale}
     stale_rows = sum(rows.values())
     total = stale_rows + sum(entry.read for entry in current.values())
     daily = [file for entry in current.values() for file in entry.daily]
-    contact_bytes, contact_rows = _contacts(contact_files, contact_footers)
+    contact_bytes, contact_rows = _rows_beside(contact_files, opened, others[: len(opened)])
+    consent_bytes, consent_rows = _rows_beside(consent_files, readable, others[len(opened) :])
     users, counted = _users(index, current, sample, stale_rows, total, contact_rows)
     new_partials = sample.partials if sample.rows else round(stale_rows * _PARTIALS_PER_ROW)
     first, last = _span(found, current, sample)
@@ -182,6 +191,11 @@ def take_census(config: Config, as_of: date) -> Census:
         new_partials=new_partials,
         contacts=contact_rows,
         contact_bytes=contact_bytes,
+        consents=consent_rows,
+        consent_bytes=consent_bytes,
+        asks=config.consent is not None
+        or bool(config.privacy.opposed)
+        or len(read_opposed(Path(config.out).absolute())) > 0,
         types=config.events.types or tuple(sorted(seen)),
         priced=frozenset(priced or ({config.events.purchase} if config.events.purchase else set())),
         attributes=attributes,
@@ -298,11 +312,13 @@ def _users(
     return contacts or max(1, total // _ROWS_PER_USER), "assumed"
 
 
-def _contacts(files: Sequence[Path | RemoteFile], footers: Sequence[Footer]) -> tuple[int, int]:
-    """Bytes and rows of the contacts, of those that are not remote by their footers."""
-    remote = sum(file.size for file in files if isinstance(file, RemoteFile))
-    local = sum(file.stat().st_size for file in files if isinstance(file, Path))
-    return local + remote, sum(footer.rows for footer in footers) + remote // _BYTES_PER_ROW
+def _rows_beside(
+    files: Sequence[Path | RemoteFile], opened: Sequence[Path], footers: Sequence[Footer]
+) -> tuple[int, int]:
+    """Bytes and rows of a table beside the log; rows of files that were not opened are guessed from their bytes."""
+    sizes = {file: file.size if isinstance(file, RemoteFile) else file.stat().st_size for file in files}
+    guessed = sum(sizes.values()) - sum(sizes[file] for file in opened)
+    return sum(sizes.values()), sum(footer.rows for footer in footers) + guessed // _BYTES_PER_ROW
 
 
 def _span(

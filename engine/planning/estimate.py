@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.planning.costs import Costs
-from engine.planning.schedule import CLUSTER_SECONDS, Workers, call_seconds, work_seconds
+from engine.planning.schedule import CLUSTER_SECONDS, Bound, Workers, call_seconds, work_seconds
 from engine.planning.work import Call, Job
 
 
@@ -24,6 +24,7 @@ class Stage:
         task_seconds: Seconds of the longest task.
         seconds: From its first task to its last.
         kinds: Seconds by kind of task.
+        bound: What most of these seconds hang on.
     """
 
     job: str
@@ -37,6 +38,7 @@ class Stage:
     task_seconds: float
     seconds: float
     kinds: dict[str, float] = field(default_factory=dict)
+    bound: Bound = "workers"
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def estimate(jobs: Sequence[Job], costs: Costs, workers: Workers) -> Estimate:
 
 def _stage(job: str, name: str, calls: Sequence[Call], costs: Costs, workers: Workers, seen: set[str]) -> Stage:
     kinds: dict[str, float] = {}
+    bounds: dict[Bound, float] = {}
     for call in calls:
-        took = call_seconds(call, costs, workers)
+        took, bound = call_seconds(call, costs, workers)
+        bounds[bound] = bounds.get(bound, 0.0) + took
         total = sum(work.tasks * work_seconds(work, costs, workers) for work in call.work) or 1.0
         for work in call.work:
             share = took * work.tasks * work_seconds(work, costs, workers) / total
@@ -108,4 +112,5 @@ def _stage(job: str, name: str, calls: Sequence[Call], costs: Costs, workers: Wo
         task_seconds=max(work_seconds(work, costs, workers) for work, _ in works),
         seconds=sum(kinds.values()),
         kinds=kinds,
+        bound=max(bounds, key=lambda bound: bounds[bound]),
     )

@@ -106,6 +106,7 @@ _SINGLE: Final = {
     "ScalesTask": "nodes with more memory: it looks at all users at once",
     "ValueTask": "nodes with more memory, or no [value]: it looks at all users at once",
     "ContactsTask": "fewer contact columns, or nodes with more memory: contacts are read as a whole",
+    "PermitsTask": "nodes with more memory: consents are read for all users at once",
     "TargetTask": "lower model.max_rows",
     "DriftTask": "lower model.max_rows",
     "ChooseTask": "lower clusters.max_rows",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.planning.schedule import Workers
 from engine.planning.scope import scope_of
 from engine.planning.simulate import REQUESTS, Simulated, simulated_census, workers_of
 from engine.planning.stages import fit_job, score_job
+from engine.planning.work import Job
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Plan:
         reasons: Why each item is done; none of a simulation.
         workers: Where it runs.
         costs: What tasks cost.
+        twice: Seconds on twice as many nodes; None where there is no cluster.
         simulated: Whether the data is not there.
     """
 
@@ -46,6 +49,7 @@ class Plan:
     reasons: tuple[Reason, ...]
     workers: Workers
     costs: Costs
+    twice: float | None = None
     simulated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +81,7 @@ class Plan:
                 for stage in found.stages
             ],
             "seconds": round(found.seconds, 3),
+            "seconds_on_twice_the_nodes": None if self.twice is None else round(self.twice, 3),
             "start_seconds": round(found.start, 3),
             "driver_seconds": round(found.driver, 3),
             "memory": found.memory,
@@ -106,6 +111,7 @@ def plan_run(config: Config, as_of: date, costs: Costs, workers: Workers) -> Pla
         reasons=reasons(config, census, due, as_of),
         workers=workers,
         costs=costs,
+        twice=_twice(due.jobs, costs, workers),
     )
 
 
@@ -127,7 +133,12 @@ def plan_simulation(config: Config, as_of: date, costs: Costs, simulated: Simula
     found = estimate(jobs, costs, workers)
     asked = not workers.local or "requests" in simulated.given
     near = limits(inputs, jobs, found, costs, workers, simulated.values["requests"] if asked else None)
-    return Plan(as_of, census, inputs, found, near, (), workers, costs, simulated=True)
+    twice = _twice(jobs, costs, workers)
+    return Plan(as_of, census, inputs, found, near, (), workers, costs, twice, simulated=True)
+
+
+def _twice(jobs: Sequence[Job], costs: Costs, workers: Workers) -> float | None:
+    return None if workers.local else estimate(jobs, costs, replace(workers, nodes=2 * workers.nodes)).seconds
 
 
 def check_workers(workers: Workers) -> None:

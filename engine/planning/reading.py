@@ -135,6 +135,9 @@ def reading_calls(inputs: Inputs, *, discovers: bool, rolled: bool = False) -> I
                 ),
             ),
         )
+    if census.asks:
+        rows_asked, read = census.consents, census.consent_bytes
+        yield Call("read", (Work("PermitsTask", 1, {"rows": rows_asked}, rows=rows_asked, bytes_read=read),))
 
 
 def _roll(inputs: Inputs, per_row: float, written: float) -> Iterator[Call]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from engine.planning.costs import Costs
 from engine.planning.work import Call, Work
@@ -22,6 +22,10 @@ SHARE_OF_MEMORY: Final = 0.8
 """Of a node's memory that tasks can have; the rest is for the system, Ray and the page cache."""
 
 _ONE_BY_ONE: Final = 10_000
+
+Bound = Literal["workers", "tasks", "driver"]
+"""What the time of a call hangs on: workers, of which more make it shorter; its longest task, where every task has a
+worker already; the driver, which hands tasks out one after the other."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,21 @@ def makespan(durations: Sequence[tuple[float, int]], slots: int) -> float:
     return rounds + max(loads)
 
 
-def call_seconds(call: Call, costs: Costs, workers: Workers) -> float:
-    """Seconds of a call, however often it is made; without what the first tasks take more."""
+def call_seconds(call: Call, costs: Costs, workers: Workers) -> tuple[float, Bound]:
+    """Seconds of a call, however often it is made, and what they hang on; without what the first tasks take more."""
     durations = [(costs.seconds(work, _threads(workers)), work.tasks) for work in call.work if work.tasks]
     if not durations:
-        return 0.0
+        return 0.0, "tasks"
     slots = max(1, workers.slots(max(costs.memory(work) for work in call.work)))
     one = makespan(durations, slots)
+    tasks = sum(count for _, count in durations)
+    bound: Bound = "tasks" if tasks <= slots else "workers"
     if not workers.local:
         # The driver hands tasks out one after the other, whatever the workers do.
-        tasks = sum(count for _, count in durations)
-        one = max(one, tasks * TASK_SECONDS) + TASK_SECONDS
-    return one * call.times
+        handed_out = tasks * TASK_SECONDS
+        bound = "driver" if handed_out > one else bound
+        one = max(one, handed_out) + TASK_SECONDS
+    return one * call.times, bound
 
 
 def work_seconds(work: Work, costs: Costs, workers: Workers) -> float:

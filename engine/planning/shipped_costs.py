@@ -25,6 +25,7 @@ SHIPPED: Final = Costs(
         "LedgerTask": Cost(0.0142, {"before": 1.33e-05, "members": 9.81e-07}, 0.257, 0, 2.31e06, 0),
         "MatrixTask": Cost(0.107, {"cells": 2.67e-08, "files": 5e-05, "partials": 7.07e-07}, 0, 0, 7.76e06, 222),
         "PartTask": Cost(0.012, {"rows": 3.14e-07}, 0, 1, 0, 263),
+        "PermitsTask": Cost(0.15, {"rows": 1.7e-07}, 0.03, 0.5, 1e06, 90),
         "RangeTask": Cost(0.0337, {"rows": 6.67e-08}, 0, 1, 1.61e06, 0.596),
         "ResampleTask": Cost(0.003, {"work": 5.32e-08}, 0.846, 1, 2.66e05, 0),
         "RollTask": Cost(0.00806, {"files": 0.002, "rows": 1.12e-06, "units": 0.0192}, 0.0087, 0.108, 5.08e06, 115),

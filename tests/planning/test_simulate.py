@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from engine.planning.limits import MAX_BUCKETS
 from engine.planning.plan import Plan, plan_simulation
 from engine.planning.shipped_costs import SHIPPED
 from engine.planning.simulate import parse_simulation
+from jobs.plan_text import print_plan
 from tests.samples import configuration, write_sample
 
 DAY = date(2026, 3, 1)
@@ -21,6 +23,15 @@ DAY = date(2026, 3, 1)
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     file = write_sample(tmp_path_factory.mktemp("simulate"), users=5)
     return configuration(file, execution__rows_per_task=4_000_000)
+
+
+def faster(costs: Costs, times: float) -> Costs:
+    """Of a machine whose tasks take so much less time."""
+    kinds = {
+        kind: replace(cost, fixed=cost.fixed / times, per={name: each / times for name, each in cost.per.items()})
+        for kind, cost in costs.kinds.items()
+    }
+    return replace(costs, kinds=kinds)
 
 
 def simulated(config: Config, text: str, costs: Costs = SHIPPED) -> Plan:
@@ -102,12 +113,29 @@ def test_the_limit_of_buckets_breaks(config: Config) -> None:
     assert plan.inputs.buckets == MAX_BUCKETS
 
 
-def test_more_nodes_take_less_time_and_more_memory_never_more(config: Config) -> None:
-    def seconds(text: str) -> float:
-        return simulated(config, f"users=1e8,events=1e10,{text}").estimate.seconds
+@pytest.mark.parametrize("costs", [SHIPPED, faster(SHIPPED, 100)], ids=["shipped", "a hundred times as fast"])
+def test_more_nodes_help_where_workers_are_what_is_short(config: Config, costs: Costs) -> None:
+    def plan(text: str) -> Plan:
+        return simulated(config, f"users=1e8,events=1e10,{text}", costs)
 
-    assert seconds("nodes=10") > seconds("nodes=50")
-    assert seconds("nodes=10,memory=8") >= seconds("nodes=10,memory=64")
+    few, more, many = plan("nodes=2"), plan("nodes=4"), plan("nodes=1000")
+    assert few.twice == more.estimate.seconds <= few.estimate.seconds
+    for one, other, most in zip(few.estimate.stages, more.estimate.stages, many.estimate.stages, strict=True):
+        # A stage that does not hang on workers takes as long with more of them.
+        assert other.seconds < one.seconds if one.bound == "workers" else other.seconds <= one.seconds
+        assert most.bound != "workers"
+    assert plan("nodes=10,memory=8").estimate.seconds >= plan("nodes=10,memory=64").estimate.seconds
+    assert plan("nodes=2000").estimate.seconds == many.estimate.seconds
+
+
+def test_the_plan_says_which_stages_more_nodes_do_not_help(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    # Units above a size are rolled up one after the other, by fewer tasks than there are workers; and the driver hands
+    # out 4,096 tasks for each pass of k-means.
+    print_plan(simulated(config, "users=1e8,events=1e10,nodes=50"))
+    text = capsys.readouterr().out
+    assert "On 100 nodes it takes about " in text
+    assert "More nodes do not make fit: read faster: each of the tasks that can run at a time has a worker" in text
+    assert "More nodes do not make fit: cluster faster: the driver hands out one task after the other" in text
 
 
 def test_a_new_day_is_scored_and_not_fitted(config: Config) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from engine.config import Config
@@ -13,7 +14,7 @@ from engine.planning.census import take_census
 from engine.planning.generated import END, Shape, write_log
 from engine.planning.inputs import due_jobs
 from engine.planning.recording import Recording
-from tests.samples import AS_OF, configuration, write_sample
+from tests.samples import AS_OF, FIRST_DAY, TOML, configuration, write_sample
 
 # How many segments are not empty, and how often k-means goes over the users, is in the data alone.
 BY_THE_DATA = {"SampleTask", "CompactTask", "CheckTask", "Visit sums_of"}
@@ -46,7 +47,17 @@ def assert_as_planned(config: Config, day: date) -> None:
 
 @pytest.mark.slow
 def test_the_tasks_are_those_of_real_runs(tmp_path: Path) -> None:
-    config = configuration(write_sample(tmp_path, users=60))
+    asking = '[consent]\npath = "consents.parquet"\n\n[execution]'
+    file = write_sample(tmp_path, users=60, toml=TOML.replace("[execution]", asking))
+    at = pl.lit(FIRST_DAY).alias("at")
+    said = {"purpose": "profiling", "status": "granted", "form_version": "1", "source": "shop"}
+    rows = pl.DataFrame({"user_id": range(1, 61)}).with_columns(
+        at, **{name: pl.lit(text) for name, text in said.items()}
+    )
+    rows.write_parquet(tmp_path / "consents.parquet")
+    config = configuration(file)
+    assert planned(config, AS_OF)["PermitsTask"] == 2
+    assert take_census(config, AS_OF).consents == 60
     assert_as_planned(config, AS_OF)
     # The bundle is there, and everything is rolled up.
     assert_as_planned(config, AS_OF + timedelta(days=1))
