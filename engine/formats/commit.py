@@ -49,6 +49,10 @@ class FormatTables(Protocol):
         """The mark of what a table holds of a date; None when nothing was ever committed for it."""
         ...
 
+    def rows(self, table: str, as_of: date) -> int:
+        """The rows that a table has of a date: another number than was committed when somebody set the table back."""
+        ...
+
     def commit(self, part: Part) -> int | None:
         """Let a part take the place of its date; returns the version or snapshot that has it."""
         ...
@@ -281,11 +285,13 @@ def _parts(config: Config, manifest: Manifest) -> list[Part]:
 
 def _commit(tables: FormatTables, part: Part) -> Committed | None:
     held = tables.mark(part.table, part.as_of)
-    if held == part.mark or (held is None and part.record is None):
+    if held is None and part.record is None:
+        return None
+    # A mark stays when a table is set back to an earlier version.
+    if held == part.mark and tables.rows(part.table, part.as_of) == part.rows:
         return None
     version = tables.commit(part)
-    rows = 0 if part.record is None else part.record.rows
-    return Committed(part.table, part.as_of, part.run_id, rows, len(part.files), version)
+    return Committed(part.table, part.as_of, part.run_id, part.rows, len(part.files), version)
 
 
 def _check_published(days: Collection[date], published: Collection[date]) -> None:

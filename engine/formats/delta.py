@@ -81,6 +81,12 @@ class DeltaTables:
         with self.errors():
             return None if opened is None else opened.transaction_version(_app_id(as_of))
 
+    def rows(self, table: str, as_of: date) -> int:
+        """The rows that a table has of a date."""
+        opened = self.open(table)
+        with self.errors():
+            return 0 if opened is None else _rows(opened, as_of)
+
     def commit(self, part: Part) -> int | None:
         """Let a part take the place of its date, in one commit; nothing happens when it is there already.
 
@@ -104,7 +110,8 @@ class DeltaTables:
                 self._create(part)
                 continue
             with self.errors():
-                if table.transaction_version(_app_id(part.as_of)) == part.mark:
+                is_marked = table.transaction_version(_app_id(part.as_of)) == part.mark
+                if is_marked and _rows(table, part.as_of) == part.rows:
                     self.discard(part.table, added or [])
                     return int(table.version())
                 schema = _merged(table, part)
@@ -249,6 +256,14 @@ def _sync_written(path: Path) -> None:
 def table_name(table: DeltaTable) -> str:
     """Name of an opened table: the last part of where it is."""
     return PurePosixPath(table.table_uri.rstrip("/")).name
+
+
+def _rows(table: DeltaTable, as_of: date) -> int:
+    import pyarrow as pa
+
+    actions = pa.table(table.get_add_actions(flatten=True))
+    days, counts = actions["partition.as_of"].to_pylist(), actions["num_records"].to_pylist()
+    return sum(rows or 0 for day, rows in zip(days, counts, strict=True) if str(day) == as_of.isoformat())
 
 
 def _app_id(as_of: date) -> str:

@@ -94,6 +94,12 @@ class IcebergTables:
         opened = self.open(table)
         return None if opened is None else _mark(opened, as_of)
 
+    def rows(self, table: str, as_of: date) -> int:
+        """The rows that a table has of a date."""
+        opened = self.open(table)
+        with self.errors():
+            return 0 if opened is None else _rows(opened, as_of)
+
     def commit(self, part: Part) -> int | None:
         """Let a part take the place of its date, in one commit; nothing happens when it is there already.
 
@@ -114,7 +120,7 @@ class IcebergTables:
                     return None
                 self._create(part)
                 continue
-            if _mark(table, part.as_of) == part.mark:
+            if _mark(table, part.as_of) == part.mark and _rows(table, part.as_of) == part.rows:
                 self.discard(table, written or [])
                 return _snapshot(table)
             with self.errors(), self.contested() as won:
@@ -362,6 +368,10 @@ def _key(as_of: date) -> str:
 def _mark(table: Table, as_of: date) -> int | None:
     found = table.properties.get(_key(as_of))
     return None if found is None else int(found)
+
+
+def _rows(table: Table, as_of: date) -> int:
+    return sum(int(file.record_count) for file in files_of(table, as_of))
 
 
 def _snapshot(table: Table) -> int | None:

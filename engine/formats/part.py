@@ -52,6 +52,11 @@ class Part:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> (64 - _MARK_BITS)
 
     @property
+    def rows(self) -> int:
+        """The published rows."""
+        return 0 if self.record is None else self.record.rows
+
+    @property
     def files(self) -> tuple[FileRecord, ...]:
         """The published files."""
         return () if self.record is None else self.record.records

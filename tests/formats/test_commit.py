@@ -100,6 +100,24 @@ def test_dates_that_earlier_runs_left_are_caught_up(out: Path, config: Config) -
     assert same(config, DAY, NEXT)
 
 
+def test_a_date_that_somebody_took_back_is_committed_when_it_is_asked_for(out: Path, config: Config, kind: str) -> None:
+    for day in (DAY, NEXT):
+        publish_date(out, day, SEGMENTS)
+    commit_published(config)
+    with open_tables(config) as tables:
+        table = tables.open("segments")
+        if kind == "delta":
+            table.restore(1)
+        else:
+            table.manage_snapshots().set_current_snapshot(table.history()[0].snapshot_id).commit()
+    assert same(config, DAY)
+    # A run leaves it as it was made.
+    assert commit_published(config).committed == ()
+    assert [(one.table, one.rows) for one in publish_again(config, NEXT).committed] == [("segments", 16)]
+    assert same(config, DAY, NEXT)
+    assert publish_again(config, NEXT).committed == ()
+
+
 def test_a_corrected_table_is_committed_and_the_others_are_not(out: Path, config: Config) -> None:
     publish_date(out, DAY, SEGMENTS)
     commit_published(config)
