@@ -12,6 +12,9 @@ from engine.config_values import Paths, Section
 PLACEHOLDER: Final = re.compile(r"\{(day|as_of)(?::([^{}]*))?\}")
 """`{day}`, `{as_of}`, or one with a form as `strftime` has them: `{day:%Y/%m/%d}`."""
 
+_OF_A_DAY: Final = frozenset("aAbBdDeFgGhjmuUVwWxyY")
+"""What `strftime` knows of a day; not of its time."""
+
 
 class Schedule(Section):
     """When a run may begin: what is done already, other runs, days that are not complete; no published byte changes."""
@@ -39,4 +42,10 @@ class Schedule(Section):
             if rest == text or re.search(r"[{}*?\[]", rest):
                 message = f"expected one file with {{day}} or {{as_of}} in its path, and no wildcard, got {text!r}"
                 raise ValueError(message)
+            for form in (found[2] for found in PLACEHOLDER.finditer(text) if found[2]):
+                # Others stay as they are, or are the same every day: such a file would be waited for in vain.
+                parts = re.findall(r"%-?(.?)", form)
+                if not _OF_A_DAY.intersection(parts) or not _OF_A_DAY.issuperset(parts):
+                    message = f"expected a form of a day such as {{day:%Y/%m/%d}} in {text!r}, got {form!r}"
+                    raise ValueError(message)
         return marker

@@ -53,6 +53,13 @@ def test_the_day_is_the_last_one_that_counts(marker: str | tuple[str, ...] | Non
     assert marker_paths(Schedule(marker=marker), AS_OF) == expected
 
 
+@pytest.mark.parametrize("form", ["%Q", "YYYY/MM/DD", "%Y%", "%Y-%m-%d %H", "100%%"])
+def test_a_form_that_is_not_of_a_day_is_refused(form: str) -> None:
+    with pytest.raises(ValidationError, match="expected a form of a day"):
+        Schedule(marker=f"log/{{day:{form}}}/_SUCCESS")
+    assert marker_paths(Schedule(marker="log/{day:%-d.%b %G}"), AS_OF) == ("log/28.Feb 2026",)
+
+
 @pytest.mark.parametrize("marker", ["log/_SUCCESS", "log/{date}/_SUCCESS", "{day}/*.ok", "{day}/{hour}", "{day.year}"])
 def test_what_is_no_marker_is_refused(marker: str) -> None:
     with pytest.raises(ValidationError, match="expected one file with"):
