@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from engine.reporting.write import write_report
 from engine.stages.verifying import verify_output
 from engine.tables.layout import TABLES
 from tests.erasure.conftest import World, make_world
-from tests.erasure.sample import LAST, LOCAL, TOML, device, email, person
+from tests.erasure.sample import KEY, LAST, LOCAL, TOML, device, email, person
 from tests.erasure.scan import found_in
 
 WHO = 7
@@ -46,22 +47,31 @@ def write_consents(folder: Path, users: int = 44) -> None:
     pl.DataFrame(rows, schema | more, orient="row").write_parquet(folder / "consents.parquet")
 
 
-@pytest.fixture
-def full(tmp_path: Path) -> World:
-    folder = tmp_path / "all"
-    folder.mkdir()
+@dataclass(frozen=True)
+class Full:
+    """An output with everything on, which one test may change, and the files that were written to it."""
+
+    world: World
+    files: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Full:
+    folder = tmp_path_factory.mktemp("all")
     write_consents(folder)
-    world = make_world(folder, toml=EVERYTHING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAMIS_KEY", KEY)
+        world = make_world(folder, toml=EVERYTHING)
     write_report(world.out, LAST, Settings())
-    return world
+    return Full(world, tuple(paths(world.out)))
 
 
 def paths(out: Path) -> list[str]:
     return [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.is_file()]
 
 
-def test_gd05_every_file_that_is_written_belongs_to_one_holding_or_to_nobody(full: World) -> None:
-    found = paths(full.out)
+def test_gd05_every_file_that_is_written_belongs_to_one_holding_or_to_nobody(full: Full) -> None:
+    found = full.files
     folders = {name.split("/")[0] for name in found}
     assert folders >= {"_rollups", "_converted", "_bundles", "_delta", "_formats", "_contacts", "_exports", "_reports"}
     assert folders >= {"_manifests", "_work", "features", "segments", "memberships", "rejects"} - {"rejects"}
@@ -95,13 +105,14 @@ def test_what_is_declared_says_what_it_is() -> None:
     assert all(len(why) > 10 and re.compile(pattern) for pattern, why in NO_PERSON_PATHS.items())
 
 
-def test_gd05_with_everything_on_nothing_is_left_and_older_versions_neither(full: World) -> None:
-    before = {name.split("/")[0] for name in found_in(full.out, NAMES)}
+def test_gd05_with_everything_on_nothing_is_left_and_older_versions_neither(full: Full) -> None:
+    world = full.world
+    before = {name.split("/")[0] for name in found_in(world.out, NAMES)}
     assert before >= {"_delta", "_rollups", "_converted", "_contacts", "features", "membership_history"}
-    held = subject_of(full.config, person(WHO))
+    held = subject_of(world.config, person(WHO))
     assert {part.holding for part in held.held} >= {"rollups", "converted", "tables", "formats", "contacts", "exports"}
-    erase_people(full.config, [person(WHO)], "ticket")
-    assert found_in(full.out, NAMES) == []
-    assert found_in(full.exported, NAMES) == []
-    assert subject_of(full.config, person(WHO)).held == ()
-    assert verify_output(full.out, deep=True, executor=LOCAL).problems == ()
+    erase_people(world.config, [person(WHO)], "ticket")
+    assert found_in(world.out, NAMES) == []
+    assert found_in(world.exported, NAMES) == []
+    assert subject_of(world.config, person(WHO)).held == ()
+    assert verify_output(world.out, deep=True, executor=LOCAL).problems == ()

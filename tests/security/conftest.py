@@ -88,5 +88,5 @@ def watch(folder: Path, *arguments: str, look: Callable[[set[int]], None] | None
 @pytest.fixture(scope="session")
 def local_run(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     folder = tmp_path_factory.mktemp("local") / "run"
-    write_sample(folder, users=40, toml=TOML.replace("rows_per_task = 460", "rows_per_task = 100_000"))
+    write_sample(folder, users=40, toml=TOML.replace("rows_per_task = 920", "rows_per_task = 100_000"))
     return watch(folder, "run", "--as-of", AS_OF.isoformat())

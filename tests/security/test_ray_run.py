@@ -52,7 +52,7 @@ class Session:
 @pytest.fixture(scope="module")
 def ray_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Watched, Session]]:
     folder = tmp_path_factory.mktemp("ray") / "run"
-    write_sample(folder, users=40, toml=TOML.replace("rows_per_task = 460", "rows_per_task = 2_000"))
+    write_sample(folder, users=40, toml=TOML.replace("rows_per_task = 920", "rows_per_task = 2_000"))
     # The path of a socket has room for some hundred characters.
     base = Path(tempfile.mkdtemp(prefix="tr"))
     logs = Path(tempfile.mkdtemp(prefix="tamis-logs-"))
