@@ -17,6 +17,7 @@ from engine.doctor.remote_probe import check_remote
 from engine.doctor.resources import check_cpus, check_memory
 from engine.doctor.space import check_output_space, check_temporary_space
 from engine.doctor.versions import check_versions
+from engine.doctor.watching import check_watch
 from engine.errors import ExitCode
 
 Check = Callable[[Subject], Iterator[Finding]]
@@ -34,6 +35,7 @@ _OF_THE_MACHINE: Final[tuple[Check, ...]] = (
     check_ray_folder,
     check_secret_files,
     check_secrets_in_configuration,
+    check_watch,
     check_encoding,
 )
 
