@@ -157,6 +157,36 @@ def cleaned_contacts(config: Config, as_of: date | None = None, columns: Sequenc
     return latest_at(_read(task, columns).rows, "user_id", before).sort("user_id")
 
 
+def every_contact(config: Config, columns: Sequence[str]) -> pl.DataFrame:
+    """All rows of the contacts with an id, cleaned: also those that a rule leaves out, and of whatever time.
+
+    Args:
+        config: With `[contacts]`.
+        columns: Columns of the files; those with addresses and numbers that are cleaned are among them.
+
+    Returns:
+        `user_id` (text; a user may be there several times) and the columns; what cannot be right is kept.
+
+    Raises:
+        ConfigError: As `contact_schema`.
+        DataError: As `contact_schema`, or a file that cannot be read.
+    """
+    if config.contacts is None:
+        message = "every_contact() needs contacts"
+        raise ValueError(message)
+    whole = {"names": (), "role_names": None, "disposable_domains": None, "invalid": "keep"}
+    cleaning = config.contacts.cleaning.model_copy(update=whole)
+    plain = {"rules": (), "enrich": (), "model_columns": (), "cleaning": cleaning}
+    contacts, cache = config.contacts.model_copy(update=plain), cache_folder(Path(config.out))
+    contact_schema(contacts, cache, columns)
+    task = ContactsTask(contacts, None, str(cache), config.timezone, ids=id_rules(config))
+    with fetched_as(locate_files(OWNER, contacts.path), cache) as files:
+        rows = _rows(task, shape_of(contacts, str(files[0]), cache, columns), [str(file) for file in files])
+    known = user_ids(rows, "user_id").select("user_id", *columns).filter(pl.col("user_id").is_not_null())
+    reached = clean(drop_erased(known, task.ids, "user_id"), cleaning, read_lists(cleaning))[0]
+    return as_kept(reached.select("user_id", *columns), task.ids, "user_id")
+
+
 def _read(task: ContactsTask, more: Sequence[str] = ()) -> _Read:
     located = locate_files(OWNER, task.contacts.path)
     cache = None if task.cache is None else Path(task.cache)

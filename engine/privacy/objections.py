@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.config import Config
-from engine.contacts.read import cleaned_contacts
+from engine.contacts.read import every_contact
 from engine.exports.addresses import compared
 from engine.exports.listed import named_phones, phones_of
 from engine.exports.suppression import Hashed, Suppressed, read_suppressed
@@ -129,7 +129,7 @@ def _hashed(config: Config, opposed: Opposed, rules: IdRules) -> Hashed:
 
 
 def _by_address(config: Config, listed: Suppressed) -> pl.Series:
-    """The users whose contact has an address or a telephone number that objects."""
+    """The users who have a contact with an address or a number that objects, whatever else is wrong with it."""
     nobody = pl.Series(_ID, [], pl.String)
     if config.contacts is None:
         return nobody
@@ -139,7 +139,7 @@ def _by_address(config: Config, listed: Suppressed) -> pl.Series:
     columns = [*addresses, *(name for name in phones if name not in addresses)]
     if not columns:
         return nobody
-    contacts = cleaned_contacts(config, columns=columns).select(_ID, *columns)
+    contacts = every_contact(config, columns)
     reached = [*(compared(pl.col(name).cast(pl.String)) for name in addresses), *named_phones(phones)]
     objects = pl.any_horizontal(*map(listed.reaches, reached))
     return pl.concat([nobody, *(rows.filter(objects)[_ID] for rows in contacts.iter_slices(_ROWS))])

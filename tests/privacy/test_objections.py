@@ -95,6 +95,34 @@ def test_gd08_objections_reach_users_by_id_by_address_and_by_link(
     assert opposed(configured(file, **lists, **{"privacy.pseudonyms": pseudonyms}), LINKS) == wanted
 
 
+def test_gd08_an_objection_holds_whatever_else_a_contact_is(file: Path) -> None:
+    rows = {
+        "customer": ["u1", "u1", "u2", "u3", "u4"],
+        "since": [date(2025, 1, 1), date(2026, 1, 1), date(2026, 1, 1), date(2099, 1, 1), None],
+        "mail": ["u1@example.com", "new@example.com", "u2@example.test", "Ann@Exämple.de", None],
+        "mobile": ["06 11 11 11 11", None, None, None, "12 34"],
+        "first": [" A ", "B", "C", "D", "E"],
+        "tier": ["a", "a", None, "a", "a"],
+    }
+    pl.DataFrame(rows).write_parquet(file.parent / "contacts.parquet")
+    more = """
+[contacts.cleaning]
+email = "mail"
+phone = "mobile"
+names = ["first"]
+invalid = "null"
+[[contacts.rules]]
+name = "tier"
+holds = "tier IS NOT NULL AND email_valid"
+action = "quarantine"
+"""
+    file.write_text(TOML.replace('customer"\n\n[exports', f'customer"\nvalid_from = "since"\n{more}[exports'))
+    # An earlier address, one that cannot be right of a contact that is left out, and one of the future.
+    values = ("u1@example.com", "u2@example.test", "ann@xn--exmple-cua.de")
+    assert opposed(configured(file, *values)) == ["u1", "u2", "u3"]
+    assert opposed(configured(file, "tel:1234", "+33611111111", out=str(file.parent / "two"))) == ["u1", "u4"]
+
+
 @pytest.mark.parametrize("pseudonyms", [False, True])
 def test_gd08_clear_files_of_the_configuration_count_too(file: Path, pseudonyms: bool) -> None:
     settings = {"privacy.opposed": [str(file.parent / "clear.txt")], "privacy.pseudonyms": pseudonyms}
