@@ -348,7 +348,7 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     [
         pytest.param(string_ids, "bundle-user-id-type", marks=pytest.mark.slow),
         (other_attribute_type, "contacts-changed"),
-        (no_attribute, "contacts-changed"),
+        pytest.param(no_attribute, "contacts-changed", marks=pytest.mark.slow),
         (one_attribute_more, None),
     ],
 )
@@ -385,7 +385,10 @@ class Meddling(LocalExecutor):
 
 
 @pytest.mark.parametrize("name", ["shop/000.parquet", "contacts.parquet"])
-@pytest.mark.parametrize(("command", "stage"), [(fit_run, "learn"), (score_run, "score_bucket"), (run, "learn")])
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [(fit_run, "learn"), (score_run, "score_bucket"), pytest.param(run, "learn", marks=pytest.mark.slow)],
+)
 def test_input_that_changes_during_a_run_is_noticed(
     command: Callable[..., RunRecord], stage: str, name: str, copied: Path
 ) -> None:

@@ -55,7 +55,7 @@ def log(*, later: bool = False) -> pl.DataFrame:
     return consents(rows)
 
 
-@pytest.mark.parametrize("purposes", [(), (MAILS,)])
+@pytest.mark.parametrize("purposes", [pytest.param((), marks=pytest.mark.slow), (MAILS,)])
 def test_gd02_a_preview_counts_whom_a_run_would_publish(
     world: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, purposes: tuple[str, ...]
 ) -> None:

@@ -194,7 +194,7 @@ def test_a_user_alone_has_the_row_it_has_in_the_crowd(crowd: list[Event], tmp_pa
         assert_frame_equal(alone, together.filter(pl.col("user_id") == user), check_exact=True)
 
 
-@pytest.mark.parametrize("buckets", [2, 8, 64])
+@pytest.mark.parametrize("buckets", [2, 8, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_number_of_buckets_changes_no_row(crowd: list[Event], buckets: int, tmp_path: Path) -> None:
     whole = features_of(crowd, CROWD_DAY, CROWD_SPEC, tmp_path)
     cut = features_of(crowd, CROWD_DAY, CROWD_SPEC, tmp_path, buckets=buckets)

@@ -34,7 +34,7 @@ def expected(events: list[Daily], as_of: date, spec: FeatureSpec) -> Row:
     }
 
 
-@pytest.mark.parametrize("windows", [(3, 30), (7, 400), (1,)])
+@pytest.mark.parametrize("windows", [pytest.param((3, 30), marks=pytest.mark.slow), (7, 400), (1,)])
 @given(history=histories())
 @settings(max_examples=40)
 def test_every_column_equals_a_look_in_plain_python(

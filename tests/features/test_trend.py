@@ -27,7 +27,7 @@ def expected(events: list[Daily], as_of: date, spec: FeatureSpec) -> Row:
     return row
 
 
-@pytest.mark.parametrize("windows", [(3, 30), (3, 6, 7)])
+@pytest.mark.parametrize("windows", [pytest.param((3, 30), marks=pytest.mark.slow), (3, 6, 7)])
 @given(history=histories())
 @settings(max_examples=40)
 def test_every_column_equals_a_count_in_plain_python(

@@ -70,7 +70,7 @@ def test_every_purchase_day_is_in_calibration_holdout_or_first(bucket: Bucket, s
     assert whole["rfm_monetary_minor"].sum() == (100 * sample["amount"]).round().cast(pl.Int64).sum()
 
 
-@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("us"), pl.Datetime("ns")])
+@pytest.mark.parametrize("dtype", [pl.Date, pytest.param(pl.Datetime("us"), marks=pytest.mark.slow), pl.Datetime("ns")])
 def test_dates_and_timestamps_give_the_same_tables(sample: pl.DataFrame, dtype: pl.DataType, tmp_path: Path) -> None:
     columns = {
         "user_id": "sample_id",

@@ -49,7 +49,7 @@ def rows(sample: Sample, as_of: date) -> dict[int, Row]:
     return {row["user_id"]: row for row in joined.iter_rows(named=True)}
 
 
-@pytest.mark.parametrize("as_of", [EARLIER, AS_OF])
+@pytest.mark.parametrize("as_of", [pytest.param(EARLIER, marks=pytest.mark.slow), AS_OF])
 def test_verdicts_are_those_of_plain_python(sample: Sample, as_of: date) -> None:
     purchases = pl.read_parquet(sample.file.parent / "shop" / "000.parquet")
     recent = purchases.filter((pl.col("at").dt.date() >= as_of - timedelta(days=17)) & (pl.col("at").dt.date() < as_of))
