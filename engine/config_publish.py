@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.config_values import Names, Section, Text
+from engine.remote.address import is_remote
 from engine.suggest import did_you_mean
 from engine.tables.layout import TABLES
 
@@ -44,8 +45,21 @@ class Publish(Section):
             raise ValueError(message)
         return names
 
+    @field_validator("url")
+    @classmethod
+    def _is_a_place(cls, url: str | None) -> str | None:
+        if url is not None and "://" in url and not is_remote(url):
+            message = f"expected a path, s3://…, gs://… or az://…, got {url!r}"
+            raise ValueError(message)
+        return url
+
     @model_validator(mode="after")
     def _belong_to_the_format(self) -> Self:
+        if self.format == "parquet" and self.url is not None and not is_remote(self.url):
+            message = (
+                "url is a folder of Delta or Iceberg tables, and the format is 'parquet': its tables are under out"
+            )
+            raise ValueError(message)
         if self.catalog is not None and self.format != "iceberg":
             message = f"catalog is for format = 'iceberg', and the format is {self.format!r}"
             raise ValueError(message)

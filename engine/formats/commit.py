@@ -32,6 +32,11 @@ from engine.why.published import published_dates
 _PACKAGES: Final = {"delta": ("deltalake", "delta"), "iceberg": ("pyiceberg", "iceberg")}
 """Package and extra of each format."""
 
+_OWN: Final = frozenset(
+    {"_work", "_manifests", "_bundles", "_rollups", "_reports", "_runs", "_exports", "_register", "_formats"}
+)
+"""Folders of an output root that are Tamis's own."""
+
 
 class FormatTables(Protocol):
     """Tables of one format at one address."""
@@ -96,7 +101,8 @@ def check_format(config: Config) -> None:
     """Stop before any work when the tables of the format could not be committed to.
 
     Raises:
-        ConfigError: The format's package is not installed, or the store refuses the credentials or has no such bucket.
+        ConfigError: The format's package is not installed, its tables would be among the published ones, or the store
+            refuses the credentials or has no such bucket.
         TransientError: The store cannot be reached.
     """
     kind = config.publish.format
@@ -108,11 +114,29 @@ def check_format(config: Config) -> None:
     url = tables_url(config)
     if is_remote(url):
         check_writable(url)
-    elif config.publish.catalog is None:
+    else:
+        _check_folder(config, Path(url).resolve())
+    if config.publish.catalog is None and not is_remote(url):
         # Folders are made when there is something to put into them.
         return
     with open_tables(config) as tables:
         tables.identity(table_names(config)[config.publish.tables[0]])
+
+
+def _check_folder(config: Config, url: Path) -> None:
+    """Stop when tables of the format would be among those that are published: runs replace what is there."""
+    out = Path(config.out).resolve()
+    if url.is_relative_to(out):
+        first = (*url.relative_to(out).parts, "")[0]
+        clashes = not first.startswith("_") or first in _OWN
+    else:
+        clashes = any(out.is_relative_to(url / name) for name in table_names(config).values())
+    if clashes:
+        raise ConfigError(
+            f"publish.url {str(url)!r} and out {str(out)!r} overlap: readers would take files of both for one table",
+            code="out-overlap",
+            hint=f"Leave publish.url out, for {str(out / f'_{config.publish.format}')!r}, or name a folder beside out.",
+        )
 
 
 def commit_run(config: Config, as_of: date) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_no_account(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_remote(
     subject: Callable[..., Any], config: Callable[..., Any], url: str | None, expected: str | None
 ) -> None:
-    tables = subject(config(publish={} if url is None else {"url": url}))
+    tables = subject(config(publish={} if url is None else {"format": "delta", "url": url}))
     assert remote_target(tables) == expected
     if expected is None:
         assert list(check_remote(tables)) == []

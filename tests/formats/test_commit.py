@@ -377,6 +377,16 @@ def test_a_date_that_is_not_published(out: Path, config: Config) -> None:
     assert "2026-01-31" in caught.value.hint
 
 
+@pytest.mark.parametrize("place", ["", "segments", "segments/delta", "tables", "_work", "_runs/x", ".."])
+def test_tables_among_the_published_ones(tmp_path: Path, kind: str, place: str) -> None:
+    out = tmp_path / "segments" if place == ".." else tmp_path / "out"
+    with pytest.raises(ConfigError, match="overlap") as caught:
+        check_format(config_of(out, kind, url=str(out / place)))
+    assert caught.value.code == "out-overlap"
+    for fine in (None, str(out / "_lake"), str(tmp_path / "beside")):
+        check_format(config_of(out, kind, url=fine))
+
+
 def test_a_package_that_is_missing(out: Path, config: Config, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.formats.failures.find_spec", lambda package: None)
     with pytest.raises(TamisError, match="not installed") as caught:

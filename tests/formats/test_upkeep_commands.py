@@ -56,6 +56,8 @@ def test_publish_and_look_at_the_tables(folder: Path) -> None:
         ('tables = ["segment"]', "did you mean 'segments'"),
         ('format = "parquet"\ncatalog = "sqlite:///x.db"', "catalog is for format = 'iceberg'"),
         ("keep_versions = 0", "publish.keep_versions"),
+        ('url = "file:///x"', "expected a path, s3://"),
+        ('format = "parquet"\nurl = "lake"', "the format is 'parquet'"),
     ],
 )
 def test_a_section_that_cannot_be(folder: Path, line: str, said: str) -> None:
