@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -52,17 +52,20 @@ def due_jobs(config: Config, census: Census, as_of: date) -> Due:
     # A bundle of other settings tells how many trees are grown, and nothing else.
     fitting = folder is None
     scope = scope_of(config, census, as_of, None if fitting else bundle)
+    published = published_dates(out)
     inputs = Inputs(
         config,
         census,
         scope,
-        is_first=not [day for day in published_dates(out) if day < as_of],
+        is_first=not [day for day in published if day < as_of],
         has_bundle=before is not None,
+        # One that is published once more mostly has the same members, and corrects nothing.
+        later=0 if as_of in published else len([day for day in published if day > as_of]),
     )
     if fitting:
         jobs = (fit_job(inputs, day_number(as_of)), score_job(inputs, rolled=True))
         return Due(inputs, jobs, None, fits=True)
-    inputs = Inputs(config, census, scope, _forward(inputs, out, as_of), inputs.is_first, has_bundle=True)
+    inputs = replace(inputs, forward=_forward(inputs, out, as_of), has_bundle=True)
     return Due(inputs, (score_job(inputs, rolled=False),), folder, fits=False)
 
 

@@ -38,6 +38,7 @@ class Inputs:
     Attributes:
         forward: Rows and files of partials that a score reads when it brings totals forward; None when it reads all.
         is_first: Whether no date was published before: then everybody enters a segment.
+        later: Dates published for later days, whose ledgers are corrected when this one is filled in before them.
         has_bundle: Whether a bundle is in use, which a fit compares with.
     """
 
@@ -47,6 +48,7 @@ class Inputs:
     forward: tuple[int, int] | None = None
     is_first: bool = True
     has_bundle: bool = False
+    later: int = 0
 
     @property
     def buckets(self) -> int:

@@ -228,6 +228,18 @@ def _score(inputs: Inputs) -> Iterator[Call]:
             ),
         ),
     )
+    if inputs.later:
+        again = Work(
+            "LedgerTask",
+            buckets,
+            {"members": members, "before": members},
+            rows=2 * members,
+            bytes_read=2 * members * _MEMBER_BYTES + table,
+            bytes_written=members * _MEMBER_BYTES * (1 + _CHANGED),
+            files_read=6,
+            files_written=2,
+        )
+        yield Call("ledger", (again,), times=inputs.later)
     compacted = (
         _compact(buckets, census.users * scope.memberships * (1 if inputs.is_first else _CHANGED), 1),
         _compact(buckets, census.users, scope.segments),

@@ -61,6 +61,8 @@ def test_the_tasks_are_those_of_real_runs(tmp_path: Path) -> None:
     assert_as_planned(config, AS_OF)
     # The bundle is there, and everything is rolled up.
     assert_as_planned(config, AS_OF + timedelta(days=1))
+    # Both of them have a ledger that is made from the date before.
+    assert_as_planned(config, AS_OF - timedelta(days=1))
 
 
 @pytest.mark.slow
