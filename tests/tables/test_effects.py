@@ -14,6 +14,7 @@ STORE = "engine/tables/effects.py"
 # Which files may change a file system by themselves, and why what they do needs no publish.
 MAY = {
     "engine/check_run.py": "a check of a configuration keeps what it converts in a folder of the system, and drops it",
+    "engine/doctor/watching.py": "looks for a program on the path, and changes nothing",
     "engine/remote/fetch.py": "copies of remote files: fetched again when one is missing or not whole",
     "engine/formats/iceberg.py": "Iceberg writes its own files and commits them with its own swap of a pointer",
     "engine/formats/delta.py": "Delta writes its own files and commits them with its own log",
