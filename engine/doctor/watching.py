@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -52,11 +51,17 @@ def _metrics(file: Path) -> Finding:
 def _command(command: str, path: str | None) -> Finding:
     # Of the command nothing but the program is told: arguments may hold addresses and tokens.
     program = shlex.split(command)[0]
-    found = shutil.which(program, path=path)
+    found = _program(program, path or os.defpath)
     if found is None:
         said = f"there is no program {program!r} that this user may run: nobody is told when a run fails"
         return warning("notify_command", said, "Install it, or correct watch.notify_command", program=program)
-    return ok("notify_command", f"{found} is run when a run fails", program=found)
+    return ok("notify_command", f"{found} is run when a run fails", program=str(found))
+
+
+def _program(name: str, path: str) -> Path | None:
+    """The file that is run by this name, as the system looks for it."""
+    places = [Path(name)] if os.sep in name else [Path(folder) / name for folder in path.split(os.pathsep)]
+    return next((file for file in places if file.is_file() and os.access(file, os.X_OK)), None)
 
 
 def _unwritable(file: Path) -> str:

@@ -23,7 +23,8 @@ from engine.rollups.units import Unit
 from engine.stages.scoring import ScoreTask
 from tests.samples import AS_OF, TOML, configuration, write_sample
 
-SETTINGS: dict[str, Any] = {"value__min_customers": 20, "model__tune": 1}
+# Few rows a task: the units are cut up.
+SETTINGS: dict[str, Any] = {"value__min_customers": 20, "model__tune": 1, "execution__rows_per_task": 460}
 VALUE = TOML + "\n[value]\nhorizon_days = 30\n"
 
 
