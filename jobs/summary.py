@@ -32,6 +32,8 @@ _TOLD = {
     "sources",
     "event_types",
     "rejected",
+    # A warning names the files.
+    "quarantined",
     "ledger_corrected",
     "table_version",
 }

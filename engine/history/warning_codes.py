@@ -9,7 +9,7 @@ OTHER: Final = "warning"
 _GUARD: Final = re.compile(r"guard ([a-z]+)\b")
 FRAGMENTS: Final = (
     ("stale-log", "the last event is of"),
-    ("files-quarantined", "files of the log cannot be read and were left out"),
+    ("files-quarantined", " of the log cannot be read and "),
     ("rollups-damaged", "rollups were damaged and made again"),
     ("event-type-missing", "the log has no event of type"),
     ("model-kept", "stays, the new one did not pass its gate"),

@@ -97,7 +97,8 @@ def quarantined_files(quarantined: Sequence[Quarantined]) -> list[str]:
         return []
     listed = "; ".join(f"{bad.file} ({bad.problem})" for bad in quarantined[:_NAMED])
     more = f" and {len(quarantined) - _NAMED} more" if len(quarantined) > _NAMED else ""
-    return [f"{len(quarantined)} files of the log cannot be read and were left out: {listed}{more}"]
+    files, were = ("1 file", "was") if len(quarantined) == 1 else (f"{len(quarantined)} files", "were")
+    return [f"{files} of the log cannot be read and {were} left out: {listed}{more}"]
 
 
 def damaged_rollups(damaged: Sequence[tuple[str, str]]) -> list[str]:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from engine.config import Config
+from engine.events.untrusted import Quarantined
 from engine.features.windows import day_number
 from engine.propensity.alarms import feature_alarms
 from engine.propensity.psi import PSI_SCHEMA
@@ -16,6 +17,7 @@ from engine.stages.notices import (
     drift_warnings,
     fit_warnings,
     missing_types,
+    quarantined_files,
     score_warnings,
     stale_log,
     weak_models,
@@ -39,6 +41,16 @@ def test_a_log_that_ends_before_the_shortest_window(last: date | None, warns: bo
         assert lines == [
             "the last event is of 2026-01-24, 8 days before as_of; the log would be complete as of 2026-01-25"
         ]
+
+
+def test_files_that_were_left_out() -> None:
+    bad = [Quarantined("log", f"{name}.parquet", "cut") for name in "abcdef"]
+    assert quarantined_files([]) == []
+    assert quarantined_files(bad[:1]) == ["1 file of the log cannot be read and was left out: a.parquet (cut)"]
+    assert quarantined_files(bad) == [
+        "6 files of the log cannot be read and were left out: a.parquet (cut); b.parquet (cut); c.parquet (cut);"
+        " d.parquet (cut); e.parquet (cut) and 1 more"
+    ]
 
 
 def model_spec(*reasons: str, alarms: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Any:
