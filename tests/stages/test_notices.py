@@ -47,10 +47,9 @@ def test_files_that_were_left_out() -> None:
     bad = [Quarantined("log", f"{name}.parquet", "cut") for name in "abcdef"]
     assert quarantined_files([]) == []
     assert quarantined_files(bad[:1]) == ["1 file of the log cannot be read and was left out: a.parquet (cut)"]
-    assert quarantined_files(bad) == [
-        "6 files of the log cannot be read and were left out: a.parquet (cut); b.parquet (cut); c.parquet (cut);"
-        " d.parquet (cut); e.parquet (cut) and 1 more"
-    ]
+    [several] = quarantined_files(bad)
+    assert several.startswith("6 files of the log cannot be read and were left out: a.parquet (cut); ")
+    assert several.endswith("e.parquet (cut) and 1 more")
 
 
 def model_spec(*reasons: str, alarms: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Any:
