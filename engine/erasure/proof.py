@@ -100,6 +100,9 @@ def _has_cell(column: pl.Series, people: People) -> bool:
     if column.name in ID_COLUMNS:
         names = pl.Series(sorted(people.names), dtype=pl.String).implode()
         return bool(column.cast(pl.String).is_in(names).any())
+    if isinstance(column.dtype, pl.Enum | pl.Categorical):
+        # Rows that wait to be published keep repeated texts as numbers.
+        return _has_cell(column.unique().cast(pl.String), people)
     if column.dtype == pl.Binary:
         return any(people.are_in(value) for value in column.drop_nulls())
     if column.dtype != pl.String or not people.needles:

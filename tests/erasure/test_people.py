@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 from engine.erasure.people import GONE, People
+from engine.erasure.proof import holds
 from engine.erasure.tables import erase_in_tables
 from engine.tables import disk, effects
+from engine.tables.rows import keep_rows
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,14 @@ def test_a_name_is_a_word_of_its_own(text: str, is_named: bool) -> None:
     people = People(("user-1",))
     assert people.are_in(text.encode()) is is_named
     assert bool(people.named_in(pl.Series([text, None, "nobody"]))) is is_named
+
+
+@pytest.mark.parametrize(("name", "is_found"), [("zoë annabelle", True), ("zoë belle", False)])
+def test_names_are_found_in_rows_that_wait_to_be_published(name: str, *, is_found: bool, tmp_path: Path) -> None:
+    file = tmp_path / "00000.arrow"
+    keep_rows(pl.DataFrame({"user_id": [1, 2, 3], "name": ["another person", name, "zoë who is another"]}), file)
+    # One text runs into the next there: they are told apart as cells, not as bytes.
+    assert holds(file, People(("zoë annabelle",))) is is_found
 
 
 @pytest.mark.parametrize(
